@@ -1,0 +1,307 @@
+"""HTTP: one session, time-outs, retries, and every fault as a named error."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import re
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from http.client import HTTPException
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+import tenacity
+import urllib3.exceptions
+
+from airflow_provider_curation.audit import errors
+from airflow_provider_curation.audit.endpoint import ENTITLEMENT_PATH, VERSION_PATH
+from airflow_provider_curation.audit.page import looks_like_html, server_message
+from airflow_provider_curation.audit.query import Asked, Query
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_COPY_BYTES = 256 * 1024
+_ERROR_BYTES = 64 * 1024
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)*")
+
+_BY_STATUS: Mapping[int, type[errors.RequestError]] = {
+    400: errors.BadRequestError,
+    401: errors.UnauthorizedError,
+    403: errors.ForbiddenError,
+    404: errors.EndpointNotFoundError,
+    429: errors.ThrottledError,
+}
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How a request is tried again: 429, 5xx, broken connections and answers, and nothing else.
+
+    :param attempts: tries in all.
+    :param first_wait: seconds before the second try; doubled for each one after it, with jitter.
+    :param longest_wait: seconds that a wait grows to.
+    :param longest_retry_after: seconds that a server's ``Retry-After`` is followed for at the most.
+    """
+
+    attempts: int = 8
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    longest_retry_after: float = 300.0
+
+    def wait(self, state: tenacity.RetryCallState) -> float:
+        """Return the seconds to wait after a failed try."""
+        backoff = tenacity.wait_exponential_jitter(self.first_wait, self.longest_wait, jitter=self.first_wait)(state)
+        error = state.outcome.exception() if state.outcome else None
+        asked_for = getattr(error, "retry_after", None)
+        return backoff if asked_for is None else max(backoff, min(asked_for, self.longest_retry_after))
+
+
+class AuditClient:
+    """Asks the endpoint, retries what may pass, and names what does not.
+
+    :param session: carries credentials, TLS settings, proxies and headers; it is used by several threads.
+    :param base_url: the platform's URL, without ``/xray``.
+    :param timeout: seconds to connect, and seconds between two bytes of an answer.
+    :param secrets: values that must not be repeated from a server's message.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        base_url: str,
+        *,
+        timeout: tuple[float, float] = (10.0, 120.0),
+        retry: RetryPolicy | None = None,
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+        self._timeout = timeout
+        self._retry = retry or RetryPolicy()
+        self._secrets = tuple(secret for secret in secrets if secret)
+        #: The server answered 429 once: ask one page at a time from then on.
+        self.throttled = False
+        #: Requests sent, retries included.
+        self.requests = 0
+
+    def read_json(self, query: Query, decode: Callable[[bytes], _T], stop: threading.Event | None = None) -> _T:
+        """Ask for JSON and decode the body; an answer that does not decode is asked for again.
+
+        :param stop: ends waiting between tries when it is set.
+        :raises RequestError: its subclasses name the fault.
+        """
+        return self._retrying(partial(self._json_once, query.asked, query.params(), decode), stop)
+
+    def read_zip(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None = None) -> _T:
+        """Ask for CSV, keep the zip in a temporary file, and decode it; see :meth:`read_json`."""
+        return self._retrying(partial(self._zip_once, query, decode, stop), stop)
+
+    def entitled(self) -> bool | None:
+        """Return whether the server is entitled to Curation; ``None`` if it does not say."""
+        try:
+            answer = self._object(ENTITLEMENT_PATH)
+        except (errors.EndpointNotFoundError, errors.ForbiddenError, errors.UnexpectedAnswerError) as error:
+            log.debug("The entitlement is unknown: %s", error)
+            return None
+        entitled = answer.get("entitled")
+        return entitled if isinstance(entitled, bool) else None
+
+    def version(self) -> str | None:
+        """Return the server's ``xray_version``; ``None`` if it does not say."""
+        try:
+            version = self._object(VERSION_PATH).get("xray_version")
+        except (errors.EndpointNotFoundError, errors.ForbiddenError, errors.UnexpectedAnswerError):
+            return None
+        return str(version) if version else None
+
+    def _object(self, path: str) -> dict[str, Any]:
+        asked = Asked(path)
+
+        def decode(body: bytes) -> dict[str, Any]:
+            if looks_like_html(body):
+                raise errors.NotTheApiError(asked, "200 with a page of HTML", server_message=server_message(body))
+            try:
+                answer = json.loads(body)
+            except ValueError as error:
+                raise errors.CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON") from error
+            if not isinstance(answer, dict):
+                raise errors.UnexpectedAnswerError(asked, "JSON that is no object")
+            return answer
+
+        return self._retrying(partial(self._json_once, asked, {}, decode), None)
+
+    def _retrying(self, once: Callable[[], _T], stop: threading.Event | None) -> _T:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: getattr(error, "passing", False)),
+            stop=tenacity.stop_after_attempt(self._retry.attempts),
+            wait=self._retry.wait,
+            sleep=partial(_sleep, stop),
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        return retrying(once)
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, errors.ThrottledError):
+            self.throttled = True
+        wait = state.next_action.sleep if state.next_action else 0.0
+        log.warning("Try %d of %d failed, next in %.1f s: %s", state.attempt_number, self._retry.attempts, wait, error)
+
+    def _json_once(self, asked: Asked, params: dict[str, str], decode: Callable[[bytes], _T]) -> _T:
+        with self._answer(asked, params) as response:
+            # The raw body: requests' own .content is several times slower.
+            body: bytes = response.raw.read(decode_content=False)
+            encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding == "gzip":
+            body = _gunzip(asked, body)
+        elif encoding != "identity":
+            raise errors.UnexpectedAnswerError(asked, f"a body in the encoding {encoding!r}, which was not asked for")
+        return self._decoded(decode, body)
+
+    def _zip_once(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None) -> _T:
+        with TemporaryFile() as file:
+            with self._answer(query.asked, query.params()) as response:
+                while chunk := response.raw.read(_COPY_BYTES, decode_content=True):
+                    file.write(chunk)
+                    _check_stop(stop)
+            return self._decoded(decode, file)
+
+    def _decoded(self, decode: Callable[[Any], _T], body: bytes | IO[bytes]) -> _T:
+        try:
+            return decode(body)
+        except errors.RequestError as error:
+            if error.server_message:
+                raise self._cleaned(error) from error.__cause__
+            raise
+
+    def _cleaned(self, error: errors.RequestError) -> errors.RequestError:
+        message = self._harmless(error.server_message)
+        return type(error)(error.asked, error.came_back, status=error.status, server_message=message)
+
+    @contextmanager
+    def _answer(self, asked: Asked, params: dict[str, str]) -> Iterator[requests.Response]:
+        """Send one request and give its answer if that is a 200."""
+        self.requests += 1
+        try:
+            response = self._session.get(self._base_url + asked.path, params=params, stream=True, timeout=self._timeout)
+            with closing(response):
+                if response.status_code != 200:
+                    raise self._status_error(asked, response)
+                yield response
+        except requests.exceptions.SSLError as error:
+            raise errors.TlsError(asked, f"no trusted TLS connection ({_reason(error)})") from None
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+            limits = f"(connect, read) = {self._timeout} seconds"
+            raise errors.TimedOutError(asked, f"no answer within {limits} ({_reason(error)})") from None
+        except (urllib3.exceptions.DecodeError, zlib.error) as error:
+            raise errors.CutAnswerError(asked, f"a body that cannot be decompressed ({_reason(error)})") from None
+        except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.IncompleteRead) as error:
+            raise errors.CutAnswerError(asked, f"a body that ended early ({_reason(error)})") from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+            raise errors.ConnectionFailedError(asked, f"no whole answer ({_reason(error)})") from None
+
+    def _status_error(self, asked: Asked, response: requests.Response) -> errors.RequestError:
+        status = response.status_code
+        try:
+            body = response.raw.read(_ERROR_BYTES, decode_content=True)
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError):
+            body = b""
+        message = self._harmless(server_message(body))
+        if status == 400:
+            return _bad_request(asked, message)
+        if 300 <= status < 400:
+            host = urlsplit(response.headers.get("Location", "")).netloc or "an unnamed place"
+            return errors.RedirectedError(asked, f"{status}, a redirect to {host}", status=status)
+        kind = _BY_STATUS.get(status) or (errors.ServerFaultError if status >= 500 else errors.UnexpectedStatusError)
+        came_back = f"{status} {response.reason or ''}".strip()
+        retry_after = _retry_after(response.headers.get("Retry-After"))
+        return kind(asked, came_back, status=status, server_message=message, retry_after=retry_after)
+
+    def _harmless(self, message: str | None) -> str | None:
+        """Take credentials and mail addresses out of a server's message, which may repeat what it was sent."""
+        if not message:
+            return None
+        for secret in self._secrets:
+            message = message.replace(secret, "***")
+        return _MAIL.sub("***", message)[:300]
+
+
+def _bad_request(asked: Asked, message: str | None) -> errors.BadRequestError:
+    text = (message or "").lower()
+    kind = errors.BadRequestError
+    if "duration" in text and "hours" in text:
+        kind = errors.WindowTooWideError
+    elif "row" in text:
+        kind = errors.RowLimitError
+    error = kind(asked, "400 Bad Request", status=400, server_message=message)
+    if isinstance(error, errors.RowLimitError):
+        numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
+        error.limit = min((number for number in numbers if number > 1), default=None)
+    return error
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, given in seconds or as a date."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+
+
+def _gunzip(asked: Asked, body: bytes) -> bytes:
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflate.decompress(body)
+    except zlib.error as error:
+        raise errors.CutAnswerError(asked, f"a gzip body that cannot be decompressed ({error})") from None
+    if not inflate.eof:
+        raise errors.CutAnswerError(asked, f"a gzip body that ends after {len(body)} bytes")
+    return plain
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong without the URL and objects that requests puts into its texts."""
+    seen: list[str] = []
+    current: Any = error
+    while isinstance(current, BaseException):
+        seen.append(type(current).__name__)
+        nested = getattr(current, "reason", None)
+        if not isinstance(nested, BaseException):
+            nested = next((arg for arg in current.args if isinstance(arg, BaseException)), None)
+        if nested is None and isinstance(current, OSError) and current.strerror:
+            seen[-1] += f" {current.strerror}"
+        current = nested
+    return ": ".join(seen)
+
+
+def _check_stop(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise errors.StoppedError("The task was asked to stop while an answer was read; nothing of it was kept.")
+
+
+def _sleep(stop: threading.Event | None, seconds: float) -> None:
+    if stop is None:
+        time.sleep(seconds)
+        return
+    stop.wait(seconds)
+    _check_stop(stop)

@@ -1,0 +1,146 @@
+"""Bytes in, an object's bytes out: compressed on the way, repeatable, and counted.
+
+The same content always gives the same bytes: no time stamps, no names of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+#: zlib's level. Level 1 is what makes exports of large windows quick; zstd packs better and is quicker still.
+GZIP_LEVEL: Final = 1
+ZSTD_LEVEL: Final = 3
+
+SUFFIXES: Final = {"gzip": ".gz", "zip": ".zip", "zstd": ".zst", "none": ""}
+
+# The first moment that a zip can name, so that a re-run gives identical bytes.
+_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
+
+
+class Digest:
+    """Counts and hashes bytes that pass by."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._sha256 = hashlib.sha256()
+
+    def through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.bytes += len(chunk)
+            self._sha256.update(chunk)
+            yield chunk
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def compressor(compression: str, member: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+    """Return what turns an object's content into its bytes.
+
+    :param compression: ``gzip``, ``zip``, ``zstd`` or ``none``.
+    :param member: the name of the one file inside a zip.
+    :raises ModuleNotFoundError: for zstd without the ``zstd`` extra.
+    """
+    if compression == "zip":
+        return lambda chunks: _zip(chunks, member)
+    if compression == "zstd":
+        return _zstd()
+    return {"gzip": _gzip, "none": _as_is}[compression]
+
+
+def _as_is(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    yield from chunks
+
+
+def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    deflate = zlib.compressobj(GZIP_LEVEL, wbits=31)
+    for chunk in chunks:
+        if packed := deflate.compress(chunk):
+            yield packed
+    yield deflate.flush()
+
+
+def _zstd() -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+    try:
+        import zstandard
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "compression='zstd' needs the package zstandard: install airflow-provider-curation[zstd] on the workers."
+        ) from error
+
+    def compress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compressobj()
+        for chunk in chunks:
+            if packed := packer.compress(chunk):
+                yield packed
+        yield packer.flush()
+
+    return compress
+
+
+def _zip(chunks: Iterable[bytes], member: str) -> Iterator[bytes]:
+    outlet = _Outlet()
+    with zipfile.ZipFile(outlet, "w", zipfile.ZIP_DEFLATED, compresslevel=GZIP_LEVEL) as archive:
+        entry = zipfile.ZipInfo(member, _ZIP_TIME)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        entry.create_system = 3
+        entry.external_attr = 0o644 << 16
+        _set_level(entry)
+        with archive.open(entry, "w", force_zip64=True) as file:
+            for chunk in chunks:
+                file.write(chunk)
+                if packed := outlet.taken():
+                    yield packed
+    yield outlet.taken()
+
+
+def _set_level(entry: zipfile.ZipInfo) -> None:
+    # Python 3.13 made the attribute public under another name.
+    name = "compress_level" if hasattr(entry, "compress_level") else "_compresslevel"
+    setattr(entry, name, GZIP_LEVEL)
+
+
+class _Outlet(io.RawIOBase):
+    """The unseekable file that a zip is written to; what was written can be taken away."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+class ChunkReader(io.RawIOBase):
+    """The unseekable file that an upload reads an object's bytes from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = bytearray()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while size < 0 or len(self._rest) < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._rest += chunk
+        size = len(self._rest) if size < 0 else size
+        taken = bytes(memoryview(self._rest)[:size])
+        del self._rest[:size]
+        return taken

@@ -1,0 +1,218 @@
+"""One exception class a kind of fault, so that retry policies can be written on them.
+
+Every message names what was asked, what came back and what to do. A ``passing`` fault is one that the client tries
+again by itself. ``retryable`` says whether another try of the task can help; the other faults end it without Airflow's
+retries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from airflow_provider_curation.audit.query import Asked
+
+
+class CurationAuditError(Exception):
+    """Any fault that this provider names."""
+
+    passing: ClassVar[bool] = False
+    retryable: ClassVar[bool] = False
+
+
+class InvalidArgumentError(CurationAuditError, ValueError):
+    """An argument or a connection's field that cannot be used; the message names it."""
+
+
+class InvalidWindowError(InvalidArgumentError):
+    """A window that cannot be asked for: naive or unreadable times, or an end that is not after the start."""
+
+
+class RequestError(CurationAuditError):
+    """A request that was not answered with what it asked for.
+
+    :param asked: what was asked: method, path and, for audit events, the window and the page.
+    :param came_back: what came back, in words; never a credential and never a whole body.
+    :param status: the HTTP status, if there was an answer.
+    :param server_message: the server's own message, with credentials and mail addresses taken out.
+    :param retry_after: seconds that the server asked to wait, if it did.
+    """
+
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        asked: Asked,
+        came_back: str,
+        *,
+        status: int | None = None,
+        server_message: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.asked = asked
+        self.came_back = came_back
+        self.status = status
+        self.server_message = server_message
+        self.retry_after = retry_after
+        said = f": {server_message!r}" if server_message else ""
+        super().__init__(f"{asked}: {came_back}{said}. {self.advice}".rstrip())
+
+
+class BadRequestError(RequestError):
+    """400: the server refused a parameter."""
+
+    advice = "The request itself is refused, so a retry cannot help; the server's message says which part to change."
+
+
+class WindowTooWideError(BadRequestError):
+    """400: the time range is wider than the server answers."""
+
+    advice = "Ask for a narrower window; the server answers at most 168 hours at a time."
+
+
+class RowLimitError(BadRequestError):
+    """400: more rows were asked for than the server gives at a time; ``limit`` is the number it named, if any."""
+
+    advice = "Ask for fewer rows a page (the connection's page_size)."
+    limit: int | None = None
+
+
+class UnauthorizedError(RequestError):
+    """401: the credentials are not accepted."""
+
+    advice = (
+        "Check the connection's password (an access, identity or reference token that has not expired), or its login "
+        "and password; API keys are no longer accepted."
+    )
+
+
+class ForbiddenError(RequestError):
+    """403: the credentials are accepted, but lack the permission."""
+
+    advice = "Give the connection's user or token the VIEW_POLICIES permission."
+
+
+class EndpointNotFoundError(RequestError):
+    """404: no such route."""
+
+    advice = (
+        "Check the connection's host (the platform's URL, such as https://acme.jfrog.io); Xray 3.82 or newer is needed."
+    )
+
+
+class UnexpectedStatusError(RequestError):
+    """A status that the endpoint is not known to answer."""
+
+    advice = "Check that the connection's host is the JFrog platform, and what stands between it and the worker."
+
+
+class ThrottledError(RequestError):
+    """429: too many requests."""
+
+    passing = retryable = True
+    advice = "Ask less at a time: a smaller concurrency in the connection, or an Airflow pool for its tasks."
+
+
+class ServerFaultError(RequestError):
+    """5xx: the server or a gateway before it failed."""
+
+    passing = retryable = True
+    advice = "Try again later; if it lasts, the server's own logs say more."
+
+
+class ConnectionFailedError(RequestError):
+    """The server could not be reached, or the connection broke before an answer."""
+
+    passing = retryable = True
+    advice = "Check the connection's host, port and proxies, and that the worker's network reaches them."
+
+
+class TimedOutError(ConnectionFailedError):
+    """The server did not connect or answer in time."""
+
+    advice = "Try again, or give the connection a longer timeout ([connect, read] in seconds)."
+
+
+class TlsError(RequestError):
+    """The server's certificate was not accepted, or the server did not accept the client's."""
+
+    advice = "Point the connection's verify at the CA bundle of the server, or its cert at the client's certificate."
+
+
+class CutAnswerError(RequestError):
+    """The answer ended before it was whole."""
+
+    passing = retryable = True
+    advice = "Try again; if it lasts, look for a gateway that limits the size or time of answers."
+
+
+class RedirectedError(RequestError):
+    """The server sent the request to another host, where credentials are not sent."""
+
+    passing = retryable = True
+    advice = "Set the connection's host to the platform's own URL; a login page also answers this way."
+
+
+class NotTheApiError(RequestError):
+    """A 200 that is a page for people, such as a login or proxy page."""
+
+    passing = retryable = True
+    advice = "Something between the worker and the API answered; check the connection's host, proxies and credentials."
+
+
+class UnexpectedAnswerError(RequestError):
+    """An answer that is well-formed, but not what the endpoint is known to give."""
+
+    retryable = True
+    advice = (
+        "Nothing of it was exported. If it lasts, report it with the server's version: the format may have changed."
+    )
+
+
+class IncompleteCsvError(RequestError):
+    """The server says by the member's name that the CSV does not hold all events of its time range."""
+
+    advice = "Ask for a narrower window."
+
+
+class RowsShiftedError(RequestError):
+    """Rows moved between two pages, so that following the offset would lose or repeat events."""
+
+    retryable = True
+    advice = "The events changed while they were read; reading them again once they have settled helps."
+
+
+class NotEntitledError(CurationAuditError):
+    """The server counts no events because it is not entitled to Curation."""
+
+
+class IncompleteExportError(CurationAuditError):
+    """What was read does not agree with what the server counted, and reading again did not mend it."""
+
+    retryable = True
+
+
+class ShrinkError(CurationAuditError):
+    """The export would replace an object that holds more events."""
+
+
+class ExpiredWindowError(CurationAuditError):
+    """The window begins before what the server still remembers."""
+
+
+class FutureWindowError(CurationAuditError):
+    """The window ends too far ahead to wait for."""
+
+
+class UndefinedWindowError(CurationAuditError):
+    """The run has no data interval, and no start and end were given."""
+
+
+class ObjectExistsError(CurationAuditError):
+    """There is an object at the key already, and ``replace=False`` keeps it."""
+
+
+class StoppedError(CurationAuditError):
+    """The task was asked to stop; what was under way was undone."""
+
+    retryable = True

@@ -1,0 +1,154 @@
+"""A window's events as one object's bytes, and the facts about them that a manifest states."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_provider_curation.audit.client import AuditClient
+from airflow_provider_curation.audit.encode import SUFFIXES, ChunkReader, Digest, compressor
+from airflow_provider_curation.audit.endpoint import CSV_MEMBER, JSON_ROWS
+from airflow_provider_curation.audit.errors import IncompleteExportError, InvalidArgumentError, StoppedError
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.page import Tally
+from airflow_provider_curation.audit.reader import WindowReader
+from airflow_provider_curation.audit.source import CsvSource, JsonSource
+from airflow_provider_curation.audit.window import Window
+
+log = logging.getLogger(__name__)
+
+#: The compressions of each file format; the first is the default.
+COMPRESSIONS: Final = {"jsonl": ("gzip", "zip", "zstd", "none"), "csv": ("zip",)}
+_CHUNK_BYTES: Final = 256 * 1024
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How an object is written: ``jsonl`` or ``csv``, and its compression.
+
+    :raises InvalidArgumentError: for a format, or a compression of it, that does not exist; it names the argument.
+    """
+
+    name: str = "jsonl"
+    compression: str = "gzip"
+
+    @classmethod
+    def of(cls, file_format: str, compression: str | None) -> FileFormat:
+        """Make a format of a user's arguments; no compression means the format's default."""
+        if file_format not in COMPRESSIONS:
+            raise InvalidArgumentError(
+                f"file_format={file_format!r} is unknown; it is one of {', '.join(COMPRESSIONS)}."
+            )
+        known = COMPRESSIONS[file_format]
+        if compression is None:
+            return cls(file_format, known[0])
+        if compression not in known:
+            raise InvalidArgumentError(
+                f"compression={compression!r} does not go with file_format={file_format!r}, which is written with "
+                f"{' or '.join(known)}."
+            )
+        return cls(file_format, compression)
+
+    @property
+    def suffix(self) -> str:
+        """The key's ending, such as ``.jsonl.gz``."""
+        return f".{self.name}{SUFFIXES[self.compression]}"
+
+
+class WindowExport:
+    """One try at exporting a window: its bytes, once, and what is known of them when they have all been read.
+
+    :param stop: when set, reading ends with :class:`StoppedError`.
+    :param check: called once the window was read and reconciled, before the last bytes are given; raising in it keeps
+        the object from being completed.
+    :raises ModuleNotFoundError: for zstd without its extra.
+    """
+
+    def __init__(
+        self,
+        client: AuditClient,
+        window: Window,
+        file_format: FileFormat,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        page_size: int = JSON_ROWS,
+        concurrency: int = 4,
+        stop: threading.Event | None = None,
+        check: Callable[[WindowExport], None] | None = None,
+    ) -> None:
+        self.window = window
+        self.file_format = file_format
+        self.wanted = wanted or EventFilter()
+        self.content = Digest()
+        self.object = Digest()
+        self._stop = stop or threading.Event()
+        self._check = check
+        self._source: JsonSource
+        if file_format.name == "csv":
+            self._source = CsvSource(client, dry_run=dry_run, wanted=wanted, concurrency=concurrency)
+        else:
+            self._source = JsonSource(client, dry_run=dry_run, wanted=wanted, rows=page_size, concurrency=concurrency)
+        self.reader = WindowReader(self._source, window, self._stop)
+        member = CSV_MEMBER if file_format.name == "csv" else "audit_packages.jsonl"
+        self._compress = compressor(file_format.compression, member)
+
+    @property
+    def tally(self) -> Tally:
+        """What was read and kept so far."""
+        return self.reader.tally
+
+    def open(self) -> ChunkReader:
+        """Return an unseekable file of the object's bytes.
+
+        It ends only if the window was read whole and reconciled; else reading raises, see :meth:`WindowReader.pages`,
+        so that what uploads it never completes.
+        """
+        return ChunkReader(self._guarded(self.object.through(self._compress(self.content.through(self._content())))))
+
+    def _content(self) -> Iterator[bytes]:
+        if isinstance(self._source, CsvSource):
+            pages = self.reader.pages()
+            first = next(pages, None)
+            yield self._source.read_header(self.window)
+            if first is not None:
+                yield from first.chunks(_CHUNK_BYTES)
+        else:
+            pages = self.reader.pages()
+        for page in pages:
+            yield from page.chunks(_CHUNK_BYTES)
+        if self._check is not None:
+            self._check(self)
+
+    def _guarded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            self._check_stop()
+        self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError(f"The export of {self.window} was stopped; nothing of it was kept.")
+
+
+def export_until_whole(begin: Callable[[], WindowExport], keep: Callable[[WindowExport], None]) -> WindowExport:
+    """Export a window, again from its beginning if its events changed while they were read.
+
+    :param begin: makes a new try.
+    :param keep: reads a try's bytes and puts them where they belong; it leaves nothing behind when reading raises.
+    :raises IncompleteExportError: if no try added up to the server's count.
+    """
+    for number in range(1, _TRIES):
+        export = begin()
+        try:
+            keep(export)
+            return export
+        except IncompleteExportError as error:
+            log.warning("Try %d of %d did not add up, and is made again: %s", number, _TRIES, error)
+    export = begin()
+    keep(export)
+    return export

@@ -1,0 +1,420 @@
+"""A window's events, slice by slice: planned, paged, checked and reconciled with the server's own count.
+
+A slice is a part of the window that holds a bounded number of events, so that offsets stay small. Its pages overlap by
+one event, which shows rows that shift. A slice is handed on only when it is whole; the window, when its slices add up
+to what the server counted before and counts again after reading.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH, REQUEST_WIDTH
+from airflow_provider_curation.audit.errors import (
+    IncompleteCsvError,
+    IncompleteExportError,
+    NotEntitledError,
+    RowsShiftedError,
+    StoppedError,
+)
+from airflow_provider_curation.audit.page import EndInclusiveError, Page, Tally
+from airflow_provider_curation.audit.query import Asked
+from airflow_provider_curation.audit.window import Window
+
+_R = TypeVar("_R")
+
+log = logging.getLogger(__name__)
+
+#: Readings of one slice before a lasting difference is an error.
+_READINGS = 3
+_POLL_SECONDS = 0.2
+
+
+class PageSource(Protocol):
+    """Where pages come from: JSON or CSV answers of one stream."""
+
+    #: Events asked for a page; lowered when the server is seen to give fewer.
+    rows: int
+    #: Events by which a page reaches back into the one before.
+    overlap: int
+    #: Events that a slice should hold at the most.
+    slice_rows: int
+    #: The server counts events at a window's end in, against its reference.
+    end_inclusive: bool
+
+    @property
+    def concurrency(self) -> int:
+        """Pages in flight at the most, right now."""
+
+    def count(self, window: Window, stop: threading.Event) -> int | None:
+        """Return the server's ``total_count``; ``None`` if it gives none."""
+
+    def first_page(self, window: Window, stop: threading.Event) -> Page:
+        """Return a window's first page, with its total if the server gives one."""
+
+    def page(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> Page:
+        """Return the page that begins with the last event of the page before."""
+
+    def entitled(self) -> bool | None: ...
+
+
+@dataclass
+class _Chunk:
+    """A part of the window that the server answers in one request, and its counts."""
+
+    window: Window
+    before: int | None = None
+    after: int | None = None
+    read: int = 0
+
+
+@dataclass
+class _Slice:
+    """A slice whose pages are asked for, or will be."""
+
+    window: Window
+    chunk: _Chunk
+    first: Future[Page] | None = None
+    #: Pages still to be asked for, as (offset, rows, remaining); ``None`` until the first page has arrived.
+    planned: deque[tuple[int, int, int]] | None = None
+    asked: deque[tuple[int, Future[Page]]] = field(default_factory=deque)
+
+
+class WindowReader:
+    """Reads one window once; the counts and tallies of what was read are on it afterwards.
+
+    :param stop: when set, reading ends with :class:`StoppedError`.
+    """
+
+    def __init__(self, source: PageSource, window: Window, stop: threading.Event | None = None) -> None:
+        self.window = window
+        self.tally = Tally()
+        #: Slices planned, those that had to be divided included.
+        self.slices = 0
+        self._source = source
+        self._stop = stop or threading.Event()
+        self._closing = threading.Event()
+        self._chunks = [_Chunk(part) for part in window.split(REQUEST_WIDTH)]
+        self._queue: deque[_Slice] = deque()
+        self._open: deque[_Slice] = deque()
+        self._small = False
+        self._short_rows: int | None = None
+
+    @property
+    def total_before(self) -> int | None:
+        """The server's count of the window's events before reading."""
+        return _sum(chunk.before for chunk in self._chunks)
+
+    @property
+    def total_after(self) -> int | None:
+        """The server's count of the window's events after reading."""
+        return _sum(chunk.after for chunk in self._chunks)
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether the events read are as many as the server counted before and after."""
+        return all(chunk.before is not None and chunk.before == chunk.read == chunk.after for chunk in self._chunks)
+
+    def pages(self) -> Iterator[Page]:
+        """Give the window's pages in order; each slice's only after all of the slice was verified.
+
+        The reader raises after the last page if the whole does not add up: treat what was given as unproven until then.
+
+        :raises IncompleteExportError: if reading and counting differ, or rows kept shifting.
+        :raises NotEntitledError: if the server counts no events because it is not entitled to Curation.
+        :raises RequestError: for a request that failed for good.
+        :raises StoppedError: when asked to stop.
+        """
+        pool = ThreadPoolExecutor(max_workers=max(self._source.concurrency, 1), thread_name_prefix="curation-audit")
+        self._pool = pool
+        try:
+            self._count_before()
+            self._plan()
+            while self._queue or self._open:
+                self._refill()
+                yield from self._read_slice(self._open[0])
+            self._count_after()
+        finally:
+            self._closing.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    # Counting and planning
+
+    def _count(self) -> list[int | None]:
+        inclusive = self._source.end_inclusive
+        asked = [self._submit(self._source.count, chunk.window) for chunk in self._chunks]
+        counts = [self._take(future) for future in asked]
+        # One of the counts may have shown that the end is inclusive, after others were asked.
+        return counts if self._source.end_inclusive == inclusive else self._count()
+
+    def _count_before(self) -> None:
+        for chunk, total in zip(self._chunks, self._count(), strict=True):
+            chunk.before = total
+        if self.total_before == 0:
+            check_entitled(self._source.entitled, self.window)
+        if self.total_before is None:
+            log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
+
+    def _plan(self) -> None:
+        source = self._source
+        for chunk in self._chunks:
+            if chunk.before is None:
+                self._queue.append(_Slice(chunk.window, chunk))
+            elif chunk.before:
+                parts = chunk.window.divide(-(-chunk.before // source.slice_rows))
+                self._queue.extend(_Slice(part, chunk) for part in parts)
+        self.slices = len(self._queue)
+        total = self.total_before
+        self._small = bool(total is not None and self.slices and total / self.slices <= source.rows)
+
+    def _count_after(self) -> None:
+        for chunk, total in zip(self._chunks, self._count(), strict=True):
+            chunk.after = total
+        for chunk in self._chunks:
+            if chunk.before is None and chunk.after is None:
+                continue
+            if not chunk.before == chunk.read == chunk.after:
+                raise IncompleteExportError(
+                    f"{chunk.window}: {chunk.read} events were read, but the server counted {chunk.before} before and "
+                    f"{chunk.after} after reading. Events arrived or disappeared meanwhile: export the window again "
+                    "once it has settled (a longer settle_time), and before the server's retention reaches it."
+                )
+
+    # Pages in flight
+
+    def _submit(self, call: Callable[..., _R], *args: object) -> Future[_R]:
+        return self._pool.submit(call, *args, self._closing)
+
+    def _take(self, future: Future[_R]) -> _R:
+        while True:
+            if self._stop.is_set():
+                raise StoppedError(f"Reading {self.window} was stopped; nothing of it was kept.")
+            try:
+                return future.result(timeout=_POLL_SECONDS)
+            except FutureTimeoutError:
+                # In Python 3.11 this is also the built-in TimeoutError, which a finished call may have raised.
+                if future.done():
+                    return future.result()
+
+    def _refill(self) -> None:
+        """Ask for more pages, in the order in which they are wanted, until enough are in flight."""
+        limit = self._source.concurrency
+        while sum(len(part.asked) + (part.first is not None) for part in self._open) < limit:
+            for part in self._open:
+                if part.planned is None and part.first is not None and _arrived(part.first):
+                    self._plan_pages(part, part.first.result())
+            waiting = sum(part.first is not None and part.planned is None for part in self._open)
+            planned = sum(len(part.planned or ()) for part in self._open)
+            # The next slice's first page is asked for while pages of this one are still to come, so that its size is
+            # known when it is wanted; of slices that fit into one page, as many as may be in flight.
+            ahead = (not waiting and planned <= limit) or (not planned and self._small)
+            if ahead and (begun := self._begin_slice()):
+                begun.first = self._submit(self._source.first_page, begun.window)
+            elif planned:
+                self._ask_planned(next(each for each in self._open if each.planned))
+            else:
+                return
+
+    def _ask_planned(self, part: _Slice) -> None:
+        assert part.planned
+        offset, rows, remaining = part.planned.popleft()
+        part.asked.append((offset, self._submit(self._source.page, part.window, offset, rows, remaining)))
+
+    def _begin_slice(self) -> _Slice | None:
+        """Return the next slice of which no page was asked for, opened."""
+        for part in self._open:
+            if part.first is None and part.planned is None:
+                return part
+        if self._queue:
+            self._open.append(self._queue.popleft())
+            return self._open[-1]
+        return None
+
+    def _plan_pages(self, part: _Slice, first: Page) -> None:
+        part.planned = deque()
+        if first.total is not None and not self._oversized(part, first):
+            self._plan_from(part, first.count - 1, first.total)
+
+    def _plan_from(self, part: _Slice, place: int, total: int) -> None:
+        """Plan the pages from the one that begins with the event at ``place`` to the slice's end."""
+        rows = self._source.rows
+        step = max(rows - self._source.overlap, 1)
+        offsets = range(place, total - 1, step)
+        part.planned = deque((offset, min(rows, total - offset), total - offset) for offset in offsets)
+
+    def _oversized(self, part: _Slice, first: Page) -> bool:
+        return (
+            first.total is not None
+            and first.total > 2 * self._source.slice_rows
+            and part.window.width > timedelta(seconds=1)
+        )
+
+    # One slice
+
+    def _read_slice(self, part: _Slice) -> Iterator[Page]:
+        """Read a slice whole, then give its pages; divide it if it is too large."""
+        for reading in range(1, _READINGS + 1):
+            try:
+                pages = self._slice_pages(part)
+                break
+            except EndInclusiveError:
+                if self._source.end_inclusive:
+                    raise
+                self._end_is_inclusive()
+                return
+            except IncompleteCsvError:
+                if part.window.width <= timedelta(seconds=1):
+                    raise
+                self._divide(part, 2)
+                return
+            except RowsShiftedError as error:
+                log.warning("Reading %d of %s is not consistent: %s", reading, part.window, error)
+                if reading == _READINGS:
+                    raise IncompleteExportError(
+                        f"{part.window} was read {reading} times, and each time its rows shifted or were not as many "
+                        f"as the server counted. Last: {error}"
+                    ) from error
+                self._drop(part)
+                self._stop.wait(reading - 0.5)
+        if pages is None:
+            return
+        self._open.popleft()
+        for page in pages:
+            self._refill()
+            part.chunk.read += page.tally.read
+            self.tally.add(page.tally)
+            yield page
+            page.body.close()
+
+    def _slice_pages(self, part: _Slice) -> list[Page] | None:
+        """Return the slice's pages, or ``None`` if it was too large and has been divided."""
+        if part.first is None:
+            part.first = self._submit(self._source.first_page, part.window)
+        page = self._take(part.first)
+        if self._oversized(part, page):
+            assert page.total is not None
+            self._divide(part, -(-page.total // self._source.slice_rows))
+            return None
+        if part.planned is None:
+            self._plan_pages(part, page)
+        part.first = None
+        total = page.total
+        pages = [page]
+        place = page.count - 1
+        self._learn_rows(part, page, place, total)
+        while page.count and (total is None or place + 1 < total):
+            self._refill()
+            following = self._following(part, place, total)
+            _check_overlap(part, page, following, total)
+            if total is None and following.count == 1:
+                break
+            pages.append(following)
+            page = following
+            place += following.count - 1
+            self._learn_rows(part, page, place, total)
+        read = sum(each.tally.read for each in pages)
+        if total is not None and read != total:
+            raise RowsShiftedError(Asked(AUDIT_PATH, part.window), f"{read} events where the server counted {total}")
+        return pages
+
+    def _following(self, part: _Slice, place: int, total: int | None) -> Page:
+        """Return the page that begins with the event at ``place``, asked for already or now."""
+        if part.asked and part.asked[0][0] == place:
+            return self._take(part.asked.popleft()[1])
+        rows, remaining = self._source.rows, None
+        if total is not None:
+            # A page came short: fill up to where the next one begins.
+            end = part.asked[0][0] + self._source.overlap if part.asked else total
+            remaining = total - place
+            rows = max(2, min(rows, end - place, remaining))
+        return self._take(self._submit(self._source.page, part.window, place, rows, remaining))
+
+    def _learn_rows(self, part: _Slice, page: Page, place: int, total: int | None) -> None:
+        """Ask for fewer rows from now on, if two pages in turn came equally short although more events were to come."""
+        if total is None or place + 1 >= total:
+            return
+        given = page.count + self._source.overlap - 1
+        if given >= self._source.rows or given <= self._source.overlap:
+            return
+        if given == self._short_rows:
+            log.info("The server gives %d events a page; asking for as many from now on.", given)
+            self._source.rows = given
+            self._drop_pages(part)
+            self._plan_from(part, place, total)
+        self._short_rows = given
+
+    def _divide(self, part: _Slice, parts: int) -> None:
+        """Put a slice's parts in its place."""
+        self._drop(part)
+        self._open.popleft()
+        smaller = [_Slice(window, part.chunk) for window in part.window.divide(parts)]
+        self._open.extendleft(reversed(smaller))
+        self.slices += len(smaller)
+
+    def _end_is_inclusive(self) -> None:
+        """Ask for ends that are one second earlier from now on, and count again that way."""
+        log.info("The server counts events at the end of a window in; windows are asked for up to the second before.")
+        self._source.end_inclusive = True
+        for part in self._open:
+            self._drop(part)
+        self._count_before()
+
+    def _drop(self, part: _Slice) -> None:
+        """Forget what was asked for a slice, so that it is read from its beginning."""
+        if part.first is not None:
+            part.first.cancel()
+        part.first, part.planned = None, None
+        self._drop_pages(part)
+
+    def _drop_pages(self, part: _Slice) -> None:
+        for _, future in part.asked:
+            future.cancel()
+        part.asked.clear()
+
+
+def check_entitled(entitled: Callable[[], bool | None], window: Window) -> None:
+    """Tell an empty window from a server that says nothing because it may not.
+
+    :raises NotEntitledError: if the server says that it is not entitled to Curation.
+    """
+    answer = entitled()
+    if answer is False:
+        raise NotEntitledError(
+            f"The server counts no events for {window}, and says that it is not entitled to Curation. An empty export "
+            "would prove nothing: check the platform's licence, or that the connection points at the right platform."
+        )
+    if answer is None:
+        log.warning("The server counts no events for %s, and does not say whether it is entitled to Curation.", window)
+
+
+def _check_overlap(part: _Slice, page: Page, following: Page, total: int | None) -> None:
+    """Hold the first event of a page against the last one of the page before.
+
+    :raises RowsShiftedError: if they differ, so that rows moved under the offset.
+    """
+    asked = Asked(AUDIT_PATH, part.window, "the rows of two pages")
+    if following.first != page.last or following.head & page.tail != {page.last}:
+        raise RowsShiftedError(asked, "a page that does not begin with the last event of the page before")
+    if total is not None and following.count < 2:
+        raise RowsShiftedError(asked, "an end of the rows before as many were read as the server counted")
+
+
+def _arrived(future: Future[Page]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total

@@ -1,0 +1,89 @@
+"""The requests session: what it sends to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+
+class BearerAuth(AuthBase):
+    """An access, identity or reference token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class PlatformSession(requests.Session):
+    """A pooled session that follows a redirect only on the host that it was sent to.
+
+    :param auth: put on every request; never sent to another host.
+    :param verify: check the server's certificate: a boolean, or the path of a CA bundle.
+    :param cert: path of the client's certificate, or of certificate and key.
+    :param proxies: by scheme.
+    :param trust_env: follow the environment's proxies, CA bundle and ``.netrc``.
+    :param headers: sent with every request.
+    :param connections: kept open at the most.
+    """
+
+    def __init__(
+        self,
+        *,
+        auth: AuthBase | None = None,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+        trust_env: bool = True,
+        headers: Mapping[str, str] | None = None,
+        connections: int = 8,
+    ) -> None:
+        super().__init__()
+        self.auth = auth
+        self.verify = verify
+        self.cert = cert
+        self.proxies = dict(proxies or {})
+        self.trust_env = trust_env
+        self.headers["Accept-Encoding"] = "gzip"
+        self.headers.update(headers or {})
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connections))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return where to go on; nothing for another host, so that its answer is the redirect itself."""
+        target = super().get_redirect_target(resp)
+        if target is None or not _same_host(resp.url, urljoin(resp.url, target)):
+            return None
+        return target
+
+    def merge_environment_settings(
+        self,
+        url: str | bytes | None,
+        proxies: MutableMapping[str, str] | None,
+        stream: bool | None,
+        verify: bool | str | None,
+        cert: Any,
+    ) -> Any:
+        """Let the environment's CA bundle not override the connection's ``verify``, as requests would."""
+        settings: Any = super().merge_environment_settings(url, proxies or {}, stream, verify, cert)
+        if verify is None and self.verify is not True:
+            settings["verify"] = self.verify
+        return settings
+
+
+def _same_host(asked: str, target: str) -> bool:
+    before, after = urlsplit(asked), urlsplit(target)
+    if before.hostname != after.hostname:
+        return False
+    if (before.scheme, before.port) == (after.scheme, after.port):
+        return True
+    return (
+        (before.scheme, after.scheme) == ("http", "https") and before.port in (None, 80) and after.port in (None, 443)
+    )

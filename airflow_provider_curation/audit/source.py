@@ -1,0 +1,154 @@
+"""Where a reader's pages come from: the JSON or the CSV answers of one stream."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import partial
+
+from airflow_provider_curation.audit.client import AuditClient
+from airflow_provider_curation.audit.csv_page import CsvPage, csv_page
+from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, JSON_ROWS
+from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.page import EndInclusiveError, Page, json_page
+from airflow_provider_curation.audit.query import Query
+from airflow_provider_curation.audit.window import Window
+
+
+class JsonSource:
+    """Pages of JSON.
+
+    :param wanted: which events to keep.
+    :param rows: events a page, 1 to 2000.
+    :param concurrency: pages in flight, 1 to 8.
+    """
+
+    overlap = 1
+    slice_rows = 20_000
+
+    def __init__(
+        self,
+        client: AuditClient,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        rows: int = JSON_ROWS,
+        concurrency: int = 4,
+    ) -> None:
+        self.rows = rows
+        self.end_inclusive = False
+        self._client = client
+        self._dry_run = dry_run
+        self._wanted = wanted or None
+        self._concurrency = concurrency
+        # Threads that decode side by side only fight for the interpreter, and each would hold a page in memory.
+        self._decoding = threading.Lock()
+
+    @property
+    def concurrency(self) -> int:
+        """Pages in flight: one, once the server has answered 429."""
+        return 1 if self._client.throttled else self._concurrency
+
+    def entitled(self) -> bool | None:
+        return self._client.entitled()
+
+    def count(self, window: Window, stop: threading.Event) -> int | None:
+        # The newest event is the one that shows an inclusive end, at no extra request.
+        inclusive = self.end_inclusive
+        query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
+        try:
+            return self._client.read_json(query, partial(json_page, query), stop).total
+        except EndInclusiveError:
+            if inclusive:
+                raise
+            self.end_inclusive = True
+            return self.count(window, stop)
+
+    def first_page(self, window: Window, stop: threading.Event) -> Page:
+        return self._json(window, 0, self.rows, stop, include_total=True)
+
+    def page(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> Page:
+        return self._json(window, offset, rows, stop)
+
+    def _json(self, window: Window, offset: int, rows: int, stop: threading.Event, include_total: bool = False) -> Page:
+        query = Query(
+            window, rows, offset, include_total=include_total, dry_run=self._dry_run, end_inclusive=self.end_inclusive
+        )
+
+        def decode(body: bytes) -> Page:
+            with self._decoding:
+                return json_page(query, body, self._wanted, overlaps=offset > 0)
+
+        try:
+            return self._client.read_json(query, decode, stop)
+        except RowLimitError as error:
+            self.rows = _fewer_rows(error, rows, rows // 2)
+            return self._json(window, offset, self.rows, stop, include_total)
+
+
+class CsvSource(JsonSource):
+    """Pages of CSV; counts are asked for in JSON, since CSV has none.
+
+    The first answers show whether the server gives 500,000 events at a time, or fewer.
+    """
+
+    #: A page's last event is left to the next page, since a server that counts rows may have cut it.
+    overlap = 2
+    #: A compromise: few requests on servers with large answers, bounded temporary files and offsets on the others.
+    slice_rows = 100_000
+
+    def __init__(
+        self,
+        client: AuditClient,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        concurrency: int = 4,
+    ) -> None:
+        super().__init__(client, dry_run=dry_run, wanted=wanted, rows=CSV_ROWS, concurrency=concurrency)
+        #: The server's header line, once an answer was read.
+        self.header: bytes | None = None
+
+    def first_page(self, window: Window, stop: threading.Event) -> Page:
+        total = self.count(window, stop)
+        page = self._csv(window, 0, self.rows, total, stop)
+        return page if total is None else replace(page, total=total)
+
+    def page(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> Page:
+        return self._csv(window, offset, rows, remaining, stop)
+
+    def read_header(self, window: Window) -> bytes:
+        """Return the header line, asking for it if no answer was read: an empty export has one too."""
+        if self.header is None:
+            self._csv(window, 0, 1, 0, threading.Event())
+        assert self.header is not None
+        return self.header
+
+    def _csv(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> CsvPage:
+        if remaining is not None:
+            rows = max(1, min(rows, remaining))
+        query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
+        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, remaining=remaining)
+        try:
+            page = self._client.read_zip(query, decode, stop)
+        except RowLimitError as error:
+            self.rows = _fewer_rows(error, rows, CSV_ROWS_OLDER)
+            return self._csv(window, offset, self.rows, remaining, stop)
+        header = page.header if page.header.endswith(b"\n") else page.header + b"\n"
+        if self.header is None:
+            self.header = header
+        elif self.header != header:
+            raise UnexpectedAnswerError(query.asked, "a CSV header that differs from the one of the answer before")
+        return page
+
+
+def _fewer_rows(error: RowLimitError, rows: int, otherwise: int) -> int:
+    """Return how many rows to ask for after a refusal: what the server named, if it is fewer than was asked.
+
+    :raises RowLimitError: if there is nothing fewer to ask for.
+    """
+    named = error.limit if error.limit is not None and error.limit < rows else otherwise
+    if not 1 <= named < rows:
+        raise error
+    return named

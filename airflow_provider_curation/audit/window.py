@@ -1,0 +1,94 @@
+"""Windows of time: half-open, in UTC and whole seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+
+import pendulum
+
+from airflow_provider_curation.audit.errors import InvalidWindowError
+
+_SECOND = timedelta(seconds=1)
+
+
+def to_utc(moment: datetime | str, name: str = "time") -> datetime:
+    """Return a moment in UTC, at the next whole second if it has a fraction.
+
+    Rounding both ends of a window up keeps neighbouring windows neighbours, and an event of second ``s`` in the one
+    window that holds ``s``, since the server's ``created_at`` has whole seconds.
+
+    :param moment: an aware datetime (pendulum's too), or an ISO 8601 string with an offset or ``Z``.
+    :param name: the argument's name, for the error.
+    :raises InvalidWindowError: if it is naive or cannot be read.
+    """
+    parsed: object = moment
+    if isinstance(moment, str):
+        try:
+            parsed = pendulum.parse(moment.strip(), tz=None)  # None keeps naive times naive
+        except ValueError as error:
+            said = f"{name}={moment!r} is not an ISO 8601 time such as 2026-03-09T00:00:00Z."
+            raise InvalidWindowError(said) from error
+    if not isinstance(parsed, datetime):
+        raise InvalidWindowError(f"{name}={moment!r} is not a moment; give a datetime or an ISO 8601 string.")
+    if parsed.tzinfo is None or parsed.utcoffset() is None:
+        raise InvalidWindowError(
+            f"{name}={str(moment)!r} has no time zone, so it names different moments on different machines; "
+            "add Z or an offset such as +02:00."
+        )
+    # A plain datetime: pendulum's own arithmetic is slower and its repr differs between Airflow's versions.
+    utc = parsed.astimezone(timezone.utc)
+    whole = datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=timezone.utc)
+    return whole + _SECOND if utc.microsecond else whole
+
+
+def format_utc(moment: datetime) -> str:
+    """Return a UTC moment as the server writes it: ``2026-03-09T14:51:03Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """The time range ``[start, end)`` in UTC and whole seconds: ``start`` is inside, ``end`` is not."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise InvalidWindowError(
+                f"The window's start ({format_utc(self.start)}) is not before its end ({format_utc(self.end)}), "
+                "counted in whole seconds; an empty window holds no events by definition."
+            )
+
+    @classmethod
+    def parse(cls, start: datetime | str, end: datetime | str) -> Window:
+        """Make a window of two moments in any time zone, see :func:`to_utc`."""
+        return cls(to_utc(start, "start"), to_utc(end, "end"))
+
+    @property
+    def width(self) -> timedelta:
+        return self.end - self.start
+
+    def split(self, width: timedelta) -> Iterator[Window]:
+        """Give contiguous windows of at most ``width`` that together are this one, in order of time."""
+        start = self.start
+        while start < self.end:
+            end = min(start + width, self.end)
+            yield Window(start, end)
+            start = end
+
+    def divide(self, parts: int) -> list[Window]:
+        """Give at most ``parts`` contiguous windows of nearly the same width that together are this one."""
+        seconds = int(self.width.total_seconds())
+        parts = max(1, min(parts, seconds))
+        edges = [self.start + timedelta(seconds=seconds * part // parts) for part in range(parts + 1)]
+        return [Window(start, end) for start, end in pairwise(edges)]
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def __str__(self) -> str:
+        return f"[{format_utc(self.start)}, {format_utc(self.end)})"
