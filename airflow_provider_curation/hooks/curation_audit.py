@@ -1,0 +1,329 @@
+"""The hook: a connection's credentials, and the paged audit API behind them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.providers.http.hooks.http import HttpHook
+
+from airflow_provider_curation import __version__
+from airflow_provider_curation.audit.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.endpoint import JSON_ROWS, REQUEST_WIDTH
+from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, UnexpectedAnswerError
+from airflow_provider_curation.audit.export import FileFormat, WindowExport, export_until_whole
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.page import refuse_json
+from airflow_provider_curation.audit.query import Direction, Query
+from airflow_provider_curation.audit.reader import WindowReader, check_entitled
+from airflow_provider_curation.audit.session import PlatformSession
+from airflow_provider_curation.audit.source import JsonSource
+from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.compat import AirflowNotFoundException, airflow_version, mask_secret
+from airflow_provider_curation.hooks.connection import ConnectionSettings
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+    from requests import Response
+
+#: The page of the platform's user interface that shows audit events.
+AUDIT_PAGE = "/ui/package-curation/audit"
+
+
+class CurationAuditHook(HttpHook):
+    """Reads JFrog Curation's audit events through a connection of type ``jfrog_curation``.
+
+    It keeps HttpHook's words for a connection (host, schema, port, ``timeout``, ``verify``, ``cert``, ``proxies``,
+    ``trust_env``), and sends nothing else of the extras than ``headers``.
+
+    :param curation_conn_id: the connection's id. Login and password are sent as Basic, a password alone as Bearer.
+    :param retry: how requests are tried again; the default takes up to about two minutes.
+    """
+
+    conn_name_attr = "curation_conn_id"
+    default_conn_name = "curation_default"
+    conn_type = "jfrog_curation"
+    hook_name = "JFrog Curation"
+
+    def __init__(self, curation_conn_id: str = default_conn_name, retry: RetryPolicy | None = None) -> None:
+        super().__init__(method="GET", http_conn_id=curation_conn_id)
+        self.curation_conn_id = curation_conn_id
+        self._retry = retry
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's extra fields, for Airflow 2.11; Airflow 3 reads the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import BooleanField, IntegerField, StringField
+        from wtforms.validators import NumberRange, Optional
+
+        def text(label: str) -> Any:
+            return StringField(lazy_gettext(label), widget=BS3TextFieldWidget())
+
+        def number(label: str, most: int) -> Any:
+            limits = [Optional(), NumberRange(min=1, max=most)]
+            return IntegerField(lazy_gettext(label), validators=limits, widget=BS3TextFieldWidget())
+
+        return {
+            "timeout": text("Timeout: seconds, or [connect, read]"),
+            "verify": text("Verify TLS: true, false or the path of a CA bundle"),
+            "cert": text("Client certificate: path, or [certificate, key]"),
+            "proxies": text("Proxies: URL, or a JSON object by scheme"),
+            "trust_env": BooleanField(lazy_gettext("Use the environment's proxies and CA bundle"), default=True),
+            "headers": text("Extra headers: a JSON object"),
+            "page_size": number("Events a page (1 to 2000)", JSON_ROWS),
+            "concurrency": number("Pages in flight (1 to 8)", 8),
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the connection form's own fields are shown, for Airflow 2.11."""
+        return {
+            "hidden_fields": ["extra"],
+            "relabeling": {
+                "host": "Platform URL",
+                "login": "Username (leave empty for a token)",
+                "password": "Access token or password",
+            },
+            "placeholders": {
+                "host": "https://acme.jfrog.io",
+                "password": "access, identity or reference token",
+                "schema": "https",
+            },
+        }
+
+    # The connection
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """The connection's fields, read once.
+
+        :raises InvalidArgumentError: if there is no such connection, or a field of it cannot be used.
+        """
+        try:
+            connection = self.get_connection(self.curation_conn_id)
+        except AirflowNotFoundException as error:
+            raise InvalidArgumentError(
+                f"curation_conn_id={self.curation_conn_id!r}: there is no such connection. Create one of type "
+                f"{self.conn_type!r} with the platform's URL as host and a token as password."
+            ) from error
+        settings = ConnectionSettings.of(connection)
+        for secret in settings.secrets:
+            mask_secret(secret)
+        return settings
+
+    @cached_property
+    def _session(self) -> PlatformSession:
+        settings = self.settings
+        agent = f"airflow-provider-curation/{__version__} apache-airflow/{airflow_version()}"
+        return PlatformSession(
+            auth=settings.auth,
+            verify=settings.verify,
+            cert=settings.cert,
+            proxies=settings.proxies,
+            trust_env=settings.trust_env,
+            headers={"User-Agent": agent, **settings.headers},
+            connections=settings.concurrency,
+        )
+
+    @cached_property
+    def client(self) -> AuditClient:
+        """The client of this connection; made once, and used by several threads."""
+        return self._new_client(self._retry)
+
+    def _new_client(self, retry: RetryPolicy | None) -> AuditClient:
+        settings = self.settings
+        return AuditClient(
+            self._session, settings.base_url, timeout=settings.timeout, retry=retry, secrets=settings.secrets
+        )
+
+    def get_conn(
+        self, headers: dict[Any, Any] | None = None, extra_options: dict[str, Any] | None = None
+    ) -> PlatformSession:
+        """Return the session: one for the hook's life, with the connection's credentials, TLS settings and proxies.
+
+        :param headers: left to the single request that :meth:`run` sends them with.
+        :param extra_options: what :meth:`run` sends its one request with; time-outs default to the connection's.
+        """
+        self._set_base_url(None)
+        self.merged_extra = {"timeout": self.settings.timeout, **(extra_options or {})}
+        return self._session
+
+    def _set_base_url(self, connection: Connection | None) -> None:
+        self.base_url = self.settings.base_url
+        self._base_url_initialized = True
+
+    def check_response(self, response: Response) -> None:
+        """Raise for a status that is no success; unlike HttpHook's, without writing the body into the log."""
+        response.raise_for_status()
+
+    @property
+    def instance(self) -> str:
+        """The server's name, as it stands in keys and manifests."""
+        return self.settings.instance
+
+    @property
+    def audit_page_url(self) -> str:
+        """The address of the platform's page of audit events."""
+        return self.settings.base_url + AUDIT_PAGE
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Authenticate, ask for one event, and say the server's version and whether it is entitled to Curation."""
+        try:
+            client = self._new_client(RetryPolicy(attempts=2, longest_wait=1.0, longest_retry_after=1.0))
+            now = datetime.now(timezone.utc)
+            query = Query(Window.parse(now - timedelta(days=1), now), 1, direction="desc")
+            client.read_json(query, partial(_envelope, query))
+            version, entitled = client.version(), client.entitled()
+        except CurationAuditError as error:
+            return False, str(error)
+        server = f"Connected to {self.instance}, Xray {version or 'of unknown version'}"
+        if entitled is None:
+            return True, f"{server}. Warning: the server does not say whether it is entitled to Curation."
+        if not entitled:
+            return True, f"{server}. Warning: it is not entitled to Curation, so exports will be refused."
+        return True, f"{server}, entitled to Curation."
+
+    # The audit events
+
+    def get_page(
+        self,
+        start: datetime | str,
+        end: datetime | str,
+        order_by: str = "id",
+        direction: Direction = "asc",
+        num_of_rows: int = JSON_ROWS,
+        offset: int = 0,
+        include_total: bool = False,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Send one request and return its envelope, ``{"data": [...], "meta": {...}}``; an empty page's data is ``[]``.
+
+        :param start: first moment of the window, inclusive: an aware datetime or an ISO 8601 string.
+        :param end: end of the window, exclusive; at most 168 hours after the start.
+        :param num_of_rows: events asked for, 1 to 2000.
+        :param offset: events to skip.
+        :param include_total: have the server count the window's events: ``meta.total_count``.
+        :param dry_run: one event per dry-run policy, instead of real events.
+        :raises RequestError: its subclasses name the fault.
+        """
+        query = Query(Window.parse(start, end), num_of_rows, offset, order_by, direction, include_total, dry_run)
+        return self.client.read_json(query, partial(_envelope, query))
+
+    def count_events(self, start: datetime | str, end: datetime | str, dry_run: bool = False) -> int:
+        """Return the number of distinct events in a window of any width.
+
+        :raises NotEntitledError: for none, if the server is not entitled to Curation.
+        """
+        window = Window.parse(start, end)
+        source = self._json_source(dry_run)
+        total = 0
+        for part in window.split(REQUEST_WIDTH):
+            count = source.count(part, threading.Event())
+            if count is None:
+                # A server that does not count is read.
+                reader = WindowReader(source, part)
+                count = sum(page.tally.read for page in reader.pages())
+            total += count
+        if not total:
+            check_entitled(self.client.entitled, window)
+        return total
+
+    def iter_events(
+        self, start: datetime | str, end: datetime | str, dry_run: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Give each event of a window of any width once, as a dict, in ascending order of id (slice of time by slice).
+
+        Events are given once the slice that holds them was read whole; memory does not grow with the window.
+
+        :raises InvalidWindowError: at once, for a window that cannot be asked for.
+        :raises IncompleteExportError: at the end, if the events do not add up to the server's count.
+        """
+        return self._iter_events(WindowReader(self._json_source(dry_run), Window.parse(start, end)))
+
+    def _iter_events(self, reader: WindowReader) -> Iterator[dict[str, Any]]:
+        decode = msgspec.json.Decoder(dict[str, Any]).decode
+        for page in reader.pages():
+            for line in page.lines():
+                yield decode(line)
+
+    def download_csv(
+        self, start: datetime | str, end: datetime | str, path: str | os.PathLike[str], dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Write one zip with one ``audit_packages.csv`` to a path, and return what it holds.
+
+        The file appears at the path only when it was verified; a file that is there is replaced then.
+
+        :return: ``events``, ``rows`` (header apart), ``bytes`` of the zip, its ``sha256``, ``actions`` (events by action).
+        :raises IncompleteExportError: if the events do not add up to the server's count, in several readings.
+        """
+        window = Window.parse(start, end)
+        target = Path(path)
+
+        def keep(export: WindowExport) -> None:
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+                try:
+                    reader = export.open()
+                    while chunk := reader.read(1 << 20):
+                        file.write(chunk)
+                    file.close()
+                    os.replace(file.name, target)
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+
+        export = export_until_whole(partial(self.new_export, window, FileFormat.of("csv", None), dry_run=dry_run), keep)
+        tally = export.tally
+        return {
+            "events": tally.kept,
+            "rows": tally.rows,
+            "bytes": export.object.bytes,
+            "sha256": export.object.sha256,
+            "actions": dict(sorted(tally.actions.items())),
+        }
+
+    def new_export(
+        self,
+        window: Window,
+        file_format: FileFormat,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        stop: threading.Event | None = None,
+        check: Callable[[WindowExport], None] | None = None,
+    ) -> WindowExport:
+        """Return one try at exporting a window, with this connection's page size and pages in flight."""
+        return WindowExport(
+            self.client,
+            window,
+            file_format,
+            dry_run=dry_run,
+            wanted=wanted,
+            page_size=self.settings.page_size,
+            concurrency=self.settings.concurrency,
+            stop=stop,
+            check=check,
+        )
+
+    def _json_source(self, dry_run: bool) -> JsonSource:
+        settings = self.settings
+        return JsonSource(self.client, dry_run=dry_run, rows=settings.page_size, concurrency=settings.concurrency)
+
+
+def _envelope(query: Query, body: bytes) -> dict[str, Any]:
+    try:
+        envelope = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise refuse_json(query.asked, body, error) from error
+    if "data" not in envelope or not isinstance(envelope.get("meta"), dict):
+        raise UnexpectedAnswerError(query.asked, "JSON without data or meta")
+    envelope["data"] = envelope["data"] or []
+    return envelope

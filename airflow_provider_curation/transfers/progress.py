@@ -1,0 +1,51 @@
+"""The progress of an export, in the task's log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from airflow_provider_curation.audit.export import WindowExport
+
+_SECONDS = 10.0
+
+
+class ProgressLog:
+    """Logs how far an export is, every ten seconds while it lasts, also while the server or S3 lets it wait."""
+
+    def __init__(self, export: WindowExport, log: Any, seconds: float = _SECONDS) -> None:
+        self._export = export
+        self._log = log
+        self._seconds = seconds
+        self._done = threading.Event()
+        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="curation-audit-progress", daemon=True)
+
+    def __enter__(self) -> ProgressLog:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(self._seconds):
+            self._log.info("%s", self.line())
+
+    def line(self) -> str:
+        """Return one line: events so far, of how many, events a second, bytes, and the time left."""
+        export = self._export
+        elapsed = max(time.monotonic() - self._started, 1e-3)
+        read, total = export.tally.read, export.reader.total_before
+        rate = read / elapsed
+        parts = [f"{read:,} of {total:,} events" if total is not None else f"{read:,} events"]
+        parts.append(f"{rate:,.0f} events/s")
+        parts.append(f"{export.object.bytes:,} bytes")
+        if total is not None and rate:
+            parts.append(f"about {max(total - read, 0) / rate:,.0f} s left")
+        return f"{export.window}: {', '.join(parts)}"
