@@ -243,7 +243,7 @@ def _bad_request(asked: Asked, message: str | None) -> errors.BadRequestError:
     kind = errors.BadRequestError
     if "duration" in text and "hours" in text:
         kind = errors.WindowTooWideError
-    elif "row" in text:
+    elif re.search(r"(?<![a-z])rows?(?![a-z])", text):
         kind = errors.RowLimitError
     error = kind(asked, "400 Bad Request", status=400, server_message=message)
     if isinstance(error, errors.RowLimitError):

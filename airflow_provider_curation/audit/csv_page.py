@@ -58,6 +58,7 @@ class _Columns:
             raise UnexpectedAnswerError(query.asked, f"a CSV without a column named id ({len(names)} columns)")
         self._width = len(names)
         self._asked = query.asked
+        self.line_break = b"\r\n" if header.endswith(b"\r\n") else b"\n"
         self.id = self._places["id"]
         self.policy_id = self._places.get("policy_id", self.id)
         needed = ("id", "created_at", "action", *(("policy_id",) if query.dry_run else ()))
@@ -222,6 +223,9 @@ class _Gathered:
         tally.last = EventMark(key[0], created_at)
         tally.first = tally.first or tally.last
         self._actions.append(self._columns.cell(event.cells, "action", "unknown"))
+        if not event.rows[-1].endswith(b"\n"):
+            # The answer's last row; rows of the next answer may follow.
+            event.rows[-1] += self._columns.line_break
         self._rows += event.rows
 
     def _wants(self, wanted: EventFilter, event: _Event) -> bool:
@@ -241,9 +245,6 @@ class _Gathered:
         self._times, self._actions, self._rows = [], [], []
 
     def page(self, header: bytes) -> CsvPage:
-        if self._rows and not self._rows[-1].endswith(b"\n"):
-            # Rows of the next answer may follow.
-            self._rows[-1] += b"\r\n" if header.endswith(b"\r\n") else b"\n"
         self._flush()
         head = self._head if self._query.dry_run else {self._first} if self._first else set()
         return CsvPage(

@@ -130,13 +130,21 @@ class ChunkReader(io.RawIOBase):
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = bytearray()
+        self._error: BaseException | None = None
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         while size < 0 or len(self._rest) < size:
-            chunk = next(self._chunks, None)
+            # A generator that raised is finished, and would end the object cleanly if it were read again.
+            if self._error is not None:
+                raise self._error
+            try:
+                chunk = next(self._chunks, None)
+            except BaseException as error:
+                self._error = error
+                raise
             if chunk is None:
                 break
             self._rest += chunk

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from airflow_provider_curation.audit.client import AuditClient
+from airflow_provider_curation.audit.csv_page import CsvPage
 from airflow_provider_curation.audit.encode import SUFFIXES, ChunkReader, Digest, compressor
 from airflow_provider_curation.audit.endpoint import CSV_MEMBER, JSON_ROWS
 from airflow_provider_curation.audit.errors import IncompleteExportError, InvalidArgumentError, StoppedError
@@ -111,16 +112,15 @@ class WindowExport:
         return ChunkReader(self._guarded(self.object.through(self._compress(self.content.through(self._content())))))
 
     def _content(self) -> Iterator[bytes]:
-        if isinstance(self._source, CsvSource):
-            pages = self.reader.pages()
-            first = next(pages, None)
-            yield self._source.read_header(self.window)
-            if first is not None:
-                yield from first.chunks(_CHUNK_BYTES)
-        else:
-            pages = self.reader.pages()
-        for page in pages:
+        header_due = isinstance(self._source, CsvSource)
+        for page in self.reader.pages():
+            if header_due and isinstance(page, CsvPage) and page.count:
+                # Of an answer with rows: only there the header is sure to have its line break.
+                yield page.header
+                header_due = False
             yield from page.chunks(_CHUNK_BYTES)
+        if header_due and isinstance(self._source, CsvSource):
+            yield self._source.read_header(self.window)
         if self._check is not None:
             self._check(self)
 

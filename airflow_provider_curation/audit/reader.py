@@ -85,7 +85,8 @@ class _Slice:
     first: Future[Page] | None = None
     #: Pages still to be asked for, as (offset, rows, remaining); ``None`` until the first page has arrived.
     planned: deque[tuple[int, int, int]] | None = None
-    asked: deque[tuple[int, Future[Page]]] = field(default_factory=deque)
+    #: Pages asked for, as (offset, rows, page).
+    asked: deque[tuple[int, int, Future[Page]]] = field(default_factory=deque)
 
 
 class WindowReader:
@@ -178,6 +179,8 @@ class WindowReader:
     def _count_after(self) -> None:
         for chunk, total in zip(self._chunks, self._count(), strict=True):
             chunk.after = total
+        if self.total_before is None and not self.tally.read:
+            check_entitled(self._source.entitled, self.window)
         for chunk in self._chunks:
             if chunk.before is None and chunk.after is None:
                 continue
@@ -226,7 +229,7 @@ class WindowReader:
     def _ask_planned(self, part: _Slice) -> None:
         assert part.planned
         offset, rows, remaining = part.planned.popleft()
-        part.asked.append((offset, self._submit(self._source.page, part.window, offset, rows, remaining)))
+        part.asked.append((offset, rows, self._submit(self._source.page, part.window, offset, rows, remaining)))
 
     def _begin_slice(self) -> _Slice | None:
         """Return the next slice of which no page was asked for, opened."""
@@ -309,47 +312,49 @@ class WindowReader:
         total = page.total
         pages = [page]
         place = page.count - 1
-        self._learn_rows(part, page, place, total)
+        self._learn_rows(part, page, self._source.rows, place, total)
         while page.count and (total is None or place + 1 < total):
             self._refill()
-            following = self._following(part, place, total)
+            asked, following = self._following(part, place, total)
             _check_overlap(part, page, following, total)
             if total is None and following.count == 1:
                 break
             pages.append(following)
             page = following
             place += following.count - 1
-            self._learn_rows(part, page, place, total)
+            self._learn_rows(part, page, asked, place, total)
         read = sum(each.tally.read for each in pages)
         if total is not None and read != total:
             raise RowsShiftedError(Asked(AUDIT_PATH, part.window), f"{read} events where the server counted {total}")
         return pages
 
-    def _following(self, part: _Slice, place: int, total: int | None) -> Page:
-        """Return the page that begins with the event at ``place``, asked for already or now."""
+    def _following(self, part: _Slice, place: int, total: int | None) -> tuple[int, Page]:
+        """Return the page that begins with the event at ``place``, and for how many rows it was asked."""
         if part.asked and part.asked[0][0] == place:
-            return self._take(part.asked.popleft()[1])
+            _, rows, future = part.asked.popleft()
+            return rows, self._take(future)
         rows, remaining = self._source.rows, None
         if total is not None:
             # A page came short: fill up to where the next one begins.
             end = part.asked[0][0] + self._source.overlap if part.asked else total
             remaining = total - place
             rows = max(2, min(rows, end - place, remaining))
-        return self._take(self._submit(self._source.page, part.window, place, rows, remaining))
+        return rows, self._take(self._submit(self._source.page, part.window, place, rows, remaining))
 
-    def _learn_rows(self, part: _Slice, page: Page, place: int, total: int | None) -> None:
+    def _learn_rows(self, part: _Slice, page: Page, asked: int, place: int, total: int | None) -> None:
         """Ask for fewer rows from now on, if two pages in turn came equally short although more events were to come."""
         if total is None or place + 1 >= total:
             return
         given = page.count + self._source.overlap - 1
-        if given >= self._source.rows or given <= self._source.overlap:
-            return
-        if given == self._short_rows:
+        if given >= asked:
+            self._short_rows = None
+        elif given == self._short_rows and given > self._source.overlap:
             log.info("The server gives %d events a page; asking for as many from now on.", given)
             self._source.rows = given
             self._drop_pages(part)
             self._plan_from(part, place, total)
-        self._short_rows = given
+        else:
+            self._short_rows = given
 
     def _divide(self, part: _Slice, parts: int) -> None:
         """Put a slice's parts in its place."""
@@ -375,7 +380,7 @@ class WindowReader:
         self._drop_pages(part)
 
     def _drop_pages(self, part: _Slice) -> None:
-        for _, future in part.asked:
+        for _, _, future in part.asked:
             future.cancel()
         part.asked.clear()
 

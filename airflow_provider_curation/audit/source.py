@@ -8,7 +8,7 @@ from functools import partial
 
 from airflow_provider_curation.audit.client import AuditClient
 from airflow_provider_curation.audit.csv_page import CsvPage, csv_page
-from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, JSON_ROWS
+from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, JSON_ROWS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import EndInclusiveError, Page, json_page
@@ -36,7 +36,8 @@ class JsonSource:
         rows: int = JSON_ROWS,
         concurrency: int = 4,
     ) -> None:
-        self.rows = rows
+        # A page of one event would be all overlap.
+        self.rows = max(rows, self.overlap + 1)
         self.end_inclusive = False
         self._client = client
         self._dry_run = dry_run
@@ -107,8 +108,7 @@ class CsvSource(JsonSource):
         concurrency: int = 4,
     ) -> None:
         super().__init__(client, dry_run=dry_run, wanted=wanted, rows=CSV_ROWS, concurrency=concurrency)
-        #: The server's header line, once an answer was read.
-        self.header: bytes | None = None
+        self._header: bytes | None = None
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         total = self.count(window, stop)
@@ -119,11 +119,11 @@ class CsvSource(JsonSource):
         return self._csv(window, offset, rows, remaining, stop)
 
     def read_header(self, window: Window) -> bytes:
-        """Return the header line, asking for it if no answer was read: an empty export has one too."""
-        if self.header is None:
-            self._csv(window, 0, 1, 0, threading.Event())
-        assert self.header is not None
-        return self.header
+        """Return the server's header line, asking for it if no answer was read: an empty export has one too."""
+        if self._header is None:
+            self._csv(next(window.split(REQUEST_WIDTH)), 0, 1, 0, threading.Event())
+        assert self._header is not None
+        return self._header + b"\n"
 
     def _csv(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> CsvPage:
         if remaining is not None:
@@ -135,10 +135,10 @@ class CsvSource(JsonSource):
         except RowLimitError as error:
             self.rows = _fewer_rows(error, rows, CSV_ROWS_OLDER)
             return self._csv(window, offset, self.rows, remaining, stop)
-        header = page.header if page.header.endswith(b"\n") else page.header + b"\n"
-        if self.header is None:
-            self.header = header
-        elif self.header != header:
+        header = page.header.rstrip(b"\r\n")
+        if self._header is None:
+            self._header = header
+        elif self._header != header:
             raise UnexpectedAnswerError(query.asked, "a CSV header that differs from the one of the answer before")
         return page
 
