@@ -37,8 +37,9 @@ from airflow_provider_curation.audit.page import (
 from airflow_provider_curation.audit.query import Query
 
 _READ_BYTES = 1 << 20
-#: Events that are checked and written at a time.
-_BATCH = 4096
+_BLOCK_BYTES = 1 << 18
+_DISORDER = "CSV rows that are not in ascending order of id, each event once"
+_UNKNOWN = b"unknown"
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,30 @@ class _Columns:
         self._width = len(names)
         self._asked = query.asked
         self.line_break = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-        self.id = self._places["id"]
-        self.policy_id = self._places.get("policy_id", self.id)
-        needed = ("id", "created_at", "action", *(("policy_id",) if query.dry_run else ()))
-        # Cutting only as far as the last needed column keeps most rows from being parsed.
-        self._cut = 1 + max(self._places.get(name, 0) for name in needed)
+        self._needed = {name: self._places[name] for name in ("id", "created_at", "action") if name in self._places}
+        self._cut = max(self._needed.values()) + 1
 
-    def cells(self, record: bytes, whole: bool = False) -> list[str]:
-        """Return a row's cells: the first ones that checks need, or all of them."""
-        if not whole:
-            parts = record.split(b",", self._cut)
-            if len(parts) > self._cut and b'"' not in record[: len(record) - len(parts[-1])]:
-                return [part.decode() for part in parts[:-1]]
+    def starts(self, block: bytes) -> dict[str, list[bytes]] | None:
+        """Return the needed columns of a block of records, cut at commas; ``None`` if that could be wrong.
+
+        It is right if no quote stands before the last needed column, and each line is a record.
+        """
+        lines = block.removesuffix(b"\n").split(b"\n")
+        cut = self._cut
+        parts = [line.split(b",", cut) for line in lines]
+        for line, cells in zip(lines, parts, strict=True):
+            if len(cells) <= cut:
+                return None
+            if b'"' in line and (line.count(b'"') % 2 or line.count(b'"') != cells[cut].count(b'"')):
+                return None
+        return {name: [cells[place] for cells in parts] for name, place in self._needed.items()}
+
+    def cells(self, record: bytes) -> dict[str, str]:
+        """Return a record's cells by the columns' names."""
         cells = next(csv.reader(io.StringIO(record.decode(), newline="")))
         if len(cells) != self._width:
             raise UnexpectedAnswerError(self._asked, f"a CSV row of {len(cells)} cells under {self._width} columns")
-        return cells
-
-    def cell(self, cells: list[str], name: str, other: str = "") -> str:
-        place = self._places.get(name)
-        return cells[place] if place is not None else other
+        return {name: cells[place] for name, place in self._places.items()}
 
 
 def csv_page(
@@ -126,129 +131,169 @@ def _check_zip(query: Query, answer: IO[bytes]) -> IO[bytes]:
     return answer
 
 
-def _records(lines: IO[bytes]) -> Iterator[bytes]:
-    """Give CSV records: lines, joined where a line break stands between quotes."""
+def _blocks(lines: IO[bytes]) -> Iterator[bytes]:
+    """Give the rows in blocks of whole records: a line break between quotes ends none."""
+    while block := b"".join(lines.readlines(_BLOCK_BYTES)):
+        while block.count(b'"') % 2:
+            line = lines.readline()
+            if not line:
+                raise csv.Error("a quoted cell without an end")
+            block += line
+        yield block
+
+
+def _records(block: bytes) -> Iterator[bytes]:
+    """Give a block's records: lines, joined where a line break stands between quotes."""
     pending = b""
-    for line in lines:
-        record = pending + line if pending else line
-        if record.count(b'"') % 2:
-            pending = record
-            continue
-        pending = b""
-        yield record
-    if pending:
-        raise csv.Error("a quoted cell without an end")
+    for line in io.BytesIO(block):
+        pending += line
+        if pending.count(b'"') % 2 == 0:
+            yield pending
+            pending = b""
 
 
 def _read_member(
     query: Query, lines: IO[bytes], wanted: EventFilter | None, overlaps: bool, remaining: int | None
 ) -> CsvPage:
-    records = _records(lines)
-    header = next(records)
-    columns = _Columns(query, header)
-    gathered = _Gathered(query, columns, wanted, overlaps)
-    event: _Event | None = None
-    for record in records:
-        cells = columns.cells(record)
-        key = (int(cells[columns.id]), (cells[columns.policy_id],) if query.dry_run else ())
-        if event is not None and event.key == key and not query.dry_run:
-            event.rows.append(record)
-            continue
-        if event is not None:
-            gathered.add(event)
-        event = _Event(key, cells, [record])
-    if event is not None and (gathered.count == 0 or remaining is None or gathered.count + 1 >= remaining):
-        gathered.add(event)
-    return gathered.page(header)
+    header = lines.readline()
+    gathered = _Gathered(query, _Columns(query, header), wanted, overlaps)
+    # The last event of a block may go on in the next one.
+    rest = b""
+    for block in _blocks(lines):
+        rest = gathered.add_block(rest + block)
+    return gathered.page(header, rest, remaining)
 
 
 @dataclass
 class _Event:
     key: EventKey
-    cells: list[str]
+    cells: dict[str, str]
     rows: list[bytes]
 
 
 class _Gathered:
-    """The events of one answer so far, checked and written batch by batch, so that memory stays flat."""
+    """The events of one answer so far, checked and written block by block, so that memory stays flat."""
 
     def __init__(self, query: Query, columns: _Columns, wanted: EventFilter | None, overlaps: bool) -> None:
         self._query = query
         self._columns = columns
         self._wanted = wanted
-        self._overlaps = overlaps
-        self.count = 0
+        self._skip = overlaps
+        self._count = 0
         self._first: EventKey | None = None
         self._last: EventKey | None = None
         self._head: set[EventKey] = set()
         self._tail: set[EventKey] = set()
         self._tally = Tally()
         self._body = new_body()
-        self._times: list[str] = []
-        self._actions: list[str] = []
-        self._rows: list[bytes] = []
 
-    def add(self, event: _Event) -> None:
+    def add_block(self, block: bytes) -> bytes:
+        """Take in a block's events, but for the last one, whose rows are returned."""
+        simple = not self._wanted and not self._query.dry_run and not self._skip
+        starts = self._columns.starts(block) if simple else None
+        if starts is None:
+            *events, last = self._events(block)
+            for event in events:
+                self._add(event)
+            check_times(self._query, [event.cells.get("created_at", "") for event in events])
+            return b"".join(last.rows)
+        return self._add_simple(block, starts)
+
+    def _add_simple(self, block: bytes, starts: dict[str, list[bytes]]) -> bytes:
+        """Take in a block of which every event is kept, without looking at its rows one by one."""
+        ids = list(map(int, starts["id"]))
+        rows = len(ids)
+        while rows and ids[rows - 1] == ids[-1]:
+            rows -= 1
+        if not rows:
+            return block
+        end = len(block) - (not block.endswith(b"\n"))
+        for _ in range(len(ids) - rows + 1):
+            end = block.rindex(b"\n", 0, end)
+        ids = ids[:rows]
+        if ids != sorted(ids) or (self._last is not None and ids[0] <= self._last[0]):
+            raise RowsShiftedError(self._query.asked, _DISORDER)
+        times = [time.decode() for time in starts["created_at"][:rows]] if "created_at" in starts else [""] * rows
+        check_times(self._query, times)
+        actions = dict(zip(ids, starts["action"], strict=False)) if "action" in starts else dict.fromkeys(ids, _UNKNOWN)
+        events = len(actions)
+        tally = Tally(read=events, kept=events, rows=rows, first=EventMark(ids[0], times[0]))
+        tally.last = EventMark(ids[-1], times[-1])
+        tally.actions.update(action.decode() for action in actions.values())
+        self._tally.add(tally)
+        self._count += events
+        self._first = self._first or (ids[0], ())
+        self._last = (ids[-1], ())
+        self._tail = {self._last}
+        self._body.write(memoryview(block)[: end + 1])
+        return block[end + 1 :]
+
+    def _events(self, block: bytes) -> list[_Event]:
+        events: list[_Event] = []
+        for record in _records(block):
+            cells = self._columns.cells(record)
+            key = (int(cells["id"]), (cells.get("policy_id", ""),) if self._query.dry_run else ())
+            if events and events[-1].key == key and not self._query.dry_run:
+                events[-1].rows.append(record)
+            else:
+                events.append(_Event(key, cells, [record]))
+        return events
+
+    def _add(self, event: _Event) -> None:
         """Take in the next event.
 
         :raises RowsShiftedError: if its id does not ascend, or its id and policy were there before.
         """
         key = event.key
         if self._last is not None and (key[0] < self._last[0] or key in self._tail):
-            raise RowsShiftedError(self._query.asked, "CSV rows that are not in ascending order of id, each event once")
+            raise RowsShiftedError(self._query.asked, _DISORDER)
         if self._last is None or key[0] != self._last[0]:
             self._tail = set()
         self._tail.add(key)
         if self._first is None:
             self._first = key
-        if self._query.dry_run and key[0] == self._first[0]:
+        if key[0] == self._first[0]:
             self._head.add(key)
         self._last = key
-        self.count += 1
-        columns = self._columns
-        created_at = columns.cell(event.cells, "created_at")
-        if created_at:
-            self._times.append(created_at)
-        if self.count > 1 or not self._overlaps:
-            self._tally.read += 1
-            if self._wanted is None or self._wants(self._wanted, event):
-                self._keep(key, created_at, event)
-        if len(self._times) >= _BATCH or len(self._rows) >= _BATCH:
-            self._flush()
+        self._count += 1
+        if self._skip:
+            # The event that overlaps the page before.
+            self._skip = False
+            return
+        self._tally.read += 1
+        if not self._wanted or self._wants(self._wanted, event):
+            self._keep(event)
 
-    def _keep(self, key: EventKey, created_at: str, event: _Event) -> None:
+    def _keep(self, event: _Event) -> None:
         tally = self._tally
         tally.kept += 1
         tally.rows += len(event.rows)
-        tally.last = EventMark(key[0], created_at)
+        tally.last = EventMark(event.key[0], event.cells.get("created_at", ""))
         tally.first = tally.first or tally.last
-        self._actions.append(self._columns.cell(event.cells, "action", "unknown"))
+        tally.actions[event.cells.get("action", _UNKNOWN.decode())] += 1
         if not event.rows[-1].endswith(b"\n"):
             # The answer's last row; rows of the next answer may follow.
             event.rows[-1] += self._columns.line_break
-        self._rows += event.rows
+        self._body.writelines(event.rows)
 
     def _wants(self, wanted: EventFilter, event: _Event) -> bool:
-        columns = self._columns
-        rows = [columns.cells(row, whole=True) for row in event.rows]
-        policies = [columns.cell(cells, name) for cells in rows for name in ("policy_name", "policy_id")]
-        repository = columns.cell(rows[0], "curated_repo_name") or columns.cell(rows[0], "curated_repository_name")
-        kind = columns.cell(rows[0], "package_type")
-        return wanted.wants(
-            columns.cell(rows[0], "action"), kind, repository, [policy for policy in policies if policy]
-        )
+        cells = event.cells
+        rows = [cells, *map(self._columns.cells, event.rows[1:])]
+        policies = [row.get(name, "") for row in rows for name in ("policy_name", "policy_id")]
+        repository = cells.get("curated_repo_name") or cells.get("curated_repository_name") or ""
+        kind = cells.get("package_type", "")
+        return wanted.wants(cells.get("action", ""), kind, repository, [policy for policy in policies if policy])
 
-    def _flush(self) -> None:
-        check_times(self._query, self._times)
-        self._tally.actions.update(self._actions)
-        self._body.writelines(self._rows)
-        self._times, self._actions, self._rows = [], [], []
-
-    def page(self, header: bytes) -> CsvPage:
-        self._flush()
+    def page(self, header: bytes, rest: bytes, remaining: int | None) -> CsvPage:
+        """Return the page; the last event is left out if the answer may have been cut inside it."""
+        events = self._events(rest)
+        check_times(self._query, [event.cells.get("created_at", "") for event in events])
+        for event in events:
+            if self._count == 0 or remaining is None or self._count + 1 >= remaining:
+                self._add(event)
         head = self._head if self._query.dry_run else {self._first} if self._first else set()
         return CsvPage(
-            count=self.count,
+            count=self._count,
             first=self._first,
             last=self._last,
             head=frozenset(head),

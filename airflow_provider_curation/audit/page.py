@@ -253,7 +253,7 @@ def server_message(body: bytes) -> str | None:
         return " ".join(title.group(1).decode(errors="replace").split())[:200] if title else None
     try:
         decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return " ".join(body[:200].decode(errors="replace").split()) or None
     if not isinstance(decoded, dict):
         return None
@@ -261,12 +261,12 @@ def server_message(body: bytes) -> str | None:
         return str(decoded["error"])
     errors = decoded.get("errors")
     if isinstance(errors, list):
-        said = [str(each.get("message", "")) for each in errors if isinstance(each, dict)]
-        return "; ".join(message for message in said if message) or None
+        said = [each.get("message") for each in errors if isinstance(each, dict)]
+        return "; ".join(str(message) for message in said if message) or None
     return None
 
 
-def refuse_json(asked: Asked, body: bytes, error: msgspec.DecodeError) -> Exception:
+def refuse_json(asked: Asked, body: bytes, error: Exception) -> Exception:
     """Return the named error for a body that does not decode as what was expected."""
     if not body.strip():
         return CutAnswerError(asked, "200 with an empty body")
@@ -280,7 +280,7 @@ def refuse_json(asked: Asked, body: bytes, error: msgspec.DecodeError) -> Except
 def _decode(asked: Asked, body: bytes, decode: Callable[[bytes], _T]) -> _T:
     try:
         return decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refuse_json(asked, body, error) from error
 
 

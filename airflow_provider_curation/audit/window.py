@@ -26,10 +26,14 @@ def to_utc(moment: datetime | str, name: str = "time") -> datetime:
     """
     parsed: object = moment
     if isinstance(moment, str):
+        text = moment.strip()
+        said = f"{name}={moment!r} is not an ISO 8601 time such as 2026-03-09T00:00:00Z."
+        if not text[:1].isdigit():
+            # pendulum also reads words such as now.
+            raise InvalidWindowError(said)
         try:
-            parsed = pendulum.parse(moment.strip(), tz=None)  # None keeps naive times naive
+            parsed = pendulum.parse(text, tz=None)  # None keeps naive times naive
         except ValueError as error:
-            said = f"{name}={moment!r} is not an ISO 8601 time such as 2026-03-09T00:00:00Z."
             raise InvalidWindowError(said) from error
     if not isinstance(parsed, datetime):
         raise InvalidWindowError(f"{name}={moment!r} is not a moment; give a datetime or an ISO 8601 string.")
@@ -39,9 +43,12 @@ def to_utc(moment: datetime | str, name: str = "time") -> datetime:
             "add Z or an offset such as +02:00."
         )
     # A plain datetime: pendulum's own arithmetic is slower and its repr differs between Airflow's versions.
-    utc = parsed.astimezone(timezone.utc)
-    whole = datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=timezone.utc)
-    return whole + _SECOND if utc.microsecond else whole
+    try:
+        utc = parsed.astimezone(timezone.utc)
+        whole = datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=timezone.utc)
+        return whole + _SECOND if utc.microsecond else whole
+    except OverflowError as error:
+        raise InvalidWindowError(f"{name}={str(moment)!r} is out of range.") from error
 
 
 def format_utc(moment: datetime) -> str:
