@@ -321,7 +321,7 @@ class CurationAuditHook(HttpHook):
 def _envelope(query: Query, body: bytes) -> dict[str, Any]:
     try:
         envelope = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refuse_json(query.asked, body, error) from error
     if "data" not in envelope or not isinstance(envelope.get("meta"), dict):
         raise UnexpectedAnswerError(query.asked, "JSON without data or meta")
