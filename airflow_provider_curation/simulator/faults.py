@@ -1,0 +1,92 @@
+"""The ways in which a request can go wrong, and which request suffers which."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from hashlib import blake2b
+from threading import Lock
+
+
+class Fault(str, Enum):
+    """What happens to a request in place of its answer, or to its answer on the way."""
+
+    THROTTLED = "429"  # no Retry-After
+    THROTTLED_SECONDS = "429-seconds"  # Retry-After in seconds
+    THROTTLED_DATE = "429-date"  # Retry-After as an HTTP date
+    SERVER_ERROR = "500"
+    BAD_GATEWAY = "502"  # HTML
+    UNAVAILABLE = "503"  # HTML
+    GATEWAY_TIMEOUT = "504"  # HTML
+    UNAUTHORIZED = "401"
+    LOGIN_PAGE = "login-page"  # 200 with HTML
+    REDIRECT = "redirect"  # 302 to the login page of another host
+    NO_DATA = "no-data"  # 200, a JSON object without data
+    CUT_BODY = "cut-body"  # Content-Length says more than is sent, then the connection closes
+    TRUNCATED_JSON = "truncated-json"  # well-formed HTTP around a JSON text that stops in the middle
+    TRUNCATED_ZIP = "truncated-zip"
+    CORRUPT_ZIP = "corrupt-zip"  # the member's CRC is wrong
+    RESET = "reset"  # the connection is reset without an answer
+    HANG = "hang"  # no answer for a long time, then a reset
+    STALL = "stall"  # half of the body, then nothing for a long time, then a reset
+
+
+#: Faults that a client cures by asking again, and that cost no waiting beyond a second.
+PASSING_FAULTS = (
+    Fault.THROTTLED,
+    Fault.THROTTLED_SECONDS,
+    Fault.THROTTLED_DATE,
+    Fault.SERVER_ERROR,
+    Fault.BAD_GATEWAY,
+    Fault.UNAVAILABLE,
+    Fault.GATEWAY_TIMEOUT,
+    Fault.CUT_BODY,
+    Fault.TRUNCATED_JSON,
+    Fault.TRUNCATED_ZIP,
+    Fault.CORRUPT_ZIP,
+    Fault.RESET,
+)
+
+#: Faults that spoil an answer instead of replacing it.
+BODY_FAULTS = frozenset(
+    {Fault.CUT_BODY, Fault.TRUNCATED_JSON, Fault.TRUNCATED_ZIP, Fault.CORRUPT_ZIP, Fault.STALL},
+)
+
+
+class FaultPlan:
+    """Chooses the fault of a request: what was ordered for the next ones, else the schedule, else the rate."""
+
+    def __init__(self, seed: int, rate: float, kinds: Sequence[Fault], schedule: Mapping[int, Fault]) -> None:
+        self._seed = seed
+        self._rate = rate
+        self._kinds = tuple(kinds)
+        self._schedule = dict(schedule)
+        self._ordered: deque[Fault] = deque()
+        self._lock = Lock()
+
+    def order(self, fault: Fault, times: int) -> None:
+        """Let the next requests suffer the fault."""
+        with self._lock:
+            self._ordered.extend([fault] * times)
+
+    def choose(self, path: str, number: int, csv: bool) -> Fault | None:
+        """The fault of a path's request of that number (from 1), in the form that fits the answer's format."""
+        with self._lock:
+            fault = self._ordered.popleft() if self._ordered else None
+        fault = fault or self._schedule.get(number) or self._by_rate(path, number)
+        return _fitting(fault, csv)
+
+    def _by_rate(self, path: str, number: int) -> Fault | None:
+        if not self._rate:
+            return None
+        digest = blake2b(f"{self._seed} {path} {number}".encode(), digest_size=16).digest()
+        if int.from_bytes(digest[:8], "big") >= self._rate * 2**64:
+            return None
+        return self._kinds[int.from_bytes(digest[8:], "big") % len(self._kinds)]
+
+
+def _fitting(fault: Fault | None, csv: bool) -> Fault | None:
+    if csv:
+        return Fault.TRUNCATED_ZIP if fault is Fault.TRUNCATED_JSON else fault
+    return Fault.TRUNCATED_JSON if fault in (Fault.TRUNCATED_ZIP, Fault.CORRUPT_ZIP) else fault

@@ -1,0 +1,38 @@
+"""Fixtures for the tests of DAGs: a simulated Curation server, and a connection that leads to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_curation.simulator import Simulator
+
+_VARIABLE = "AIRFLOW_CONN_CURATION_DEFAULT"
+
+
+@pytest.fixture
+def curation_simulator_factory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulator]]:
+    """A function of settings that gives a running simulator; ``curation_default`` leads to the latest one."""
+    try:
+        from airflow_provider_curation.simulator import Simulator, SimulatorSettings
+    except ImportError as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+    with ExitStack() as running:
+
+        def factory(**settings: Any) -> Simulator:
+            simulator = running.enter_context(Simulator(SimulatorSettings(**settings)))
+            monkeypatch.setenv(_VARIABLE, simulator.connection_uri())
+            return simulator
+
+        yield factory
+
+
+@pytest.fixture
+def curation_simulator(curation_simulator_factory: Callable[..., Simulator]) -> Simulator:
+    """A running simulator with the default settings; the connection ``curation_default`` leads to it."""
+    return curation_simulator_factory()
