@@ -10,10 +10,8 @@ from airflow.providers.common.compat.sdk import (
     AirflowNotFoundException,
     AirflowSkipException,
     Asset,
-    BaseHook,
     BaseOperator,
     BaseOperatorLink,
-    XCom,
     conf,
 )
 
@@ -25,26 +23,16 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSkipException",
     "Asset",
-    "BaseHook",
     "BaseOperator",
     "BaseOperatorLink",
     "Context",
-    "XCom",
     "airflow_version",
     "as_final",
     "conf",
     "delay_trigger",
     "mask_secret",
+    "stored_xcom",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # Context is a type only; importing it costs the operator's import time.
-    if name == "Context":
-        from airflow.providers.common.compat.sdk import Context
-
-        return Context
-    raise AttributeError(name)
 
 
 def airflow_version() -> str:
@@ -52,6 +40,13 @@ def airflow_version() -> str:
     from airflow import __version__
 
     return str(__version__)
+
+
+def stored_xcom(ti_key: Any, key: str) -> Any:
+    """Return what a task stored as an XCom; importing its class here keeps it out of a DAG file's time."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    return XCom.get_value(ti_key=ti_key, key=key)
 
 
 def mask_secret(secret: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from airflow_provider_curation.compat import BaseOperatorLink, XCom
+from airflow_provider_curation.compat import BaseOperatorLink, stored_xcom
 
 
 class _StoredLink(BaseOperatorLink):
@@ -15,7 +15,7 @@ class _StoredLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address; empty until the task has stored it."""
-        return XCom.get_value(ti_key=ti_key, key=self.key) or ""
+        return stored_xcom(ti_key, self.key) or ""
 
     @classmethod
     def store(cls, context: Any, address: str) -> None:
