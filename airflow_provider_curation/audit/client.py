@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import gzip
 import json
 import logging
 import re
@@ -17,7 +18,6 @@ from functools import partial
 from http.client import HTTPException
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -27,13 +27,15 @@ from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.endpoint import ENTITLEMENT_PATH, VERSION_PATH
 from airflow_provider_curation.audit.page import looks_like_html, server_message
 from airflow_provider_curation.audit.query import Asked, Query
+from airflow_provider_curation.audit.session import host_of
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _COPY_BYTES = 256 * 1024
 _ERROR_BYTES = 64 * 1024
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)*")
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(\.[\w-]{1,64})*")
+_MESSAGE_CHARACTERS = 300
 
 _BY_STATUS: Mapping[int, type[errors.RequestError]] = {
     400: errors.BadRequestError,
@@ -61,7 +63,8 @@ class RetryPolicy:
 
     def wait(self, state: tenacity.RetryCallState) -> float:
         """Return the seconds to wait after a failed try."""
-        backoff = tenacity.wait_exponential_jitter(self.first_wait, self.longest_wait, jitter=self.first_wait)(state)
+        grown = tenacity.wait_exponential(multiplier=self.first_wait, max=self.longest_wait)
+        backoff = min(grown(state) + tenacity.wait_random(0, self.first_wait)(state), self.longest_wait)
         error = state.outcome.exception() if state.outcome else None
         asked_for = getattr(error, "retry_after", None)
         return backoff if asked_for is None else max(backoff, min(asked_for, self.longest_retry_after))
@@ -111,8 +114,8 @@ class AuditClient:
         """Return whether the server is entitled to Curation; ``None`` if it does not say."""
         try:
             answer = self._object(ENTITLEMENT_PATH)
-        except (errors.EndpointNotFoundError, errors.ForbiddenError, errors.UnexpectedAnswerError) as error:
-            log.debug("The entitlement is unknown: %s", error)
+        except errors.RequestError as error:
+            log.warning("The server does not say whether it is entitled to Curation: %s", error)
             return None
         entitled = answer.get("entitled")
         return entitled if isinstance(entitled, bool) else None
@@ -121,7 +124,7 @@ class AuditClient:
         """Return the server's ``xray_version``; ``None`` if it does not say."""
         try:
             version = self._object(VERSION_PATH).get("xray_version")
-        except (errors.EndpointNotFoundError, errors.ForbiddenError, errors.UnexpectedAnswerError):
+        except errors.RequestError:
             return None
         return str(version) if version else None
 
@@ -207,9 +210,9 @@ class AuditClient:
             raise errors.TimedOutError(asked, f"no answer within {limits} ({_reason(error)})") from None
         except (urllib3.exceptions.DecodeError, zlib.error) as error:
             raise errors.CutAnswerError(asked, f"a body that cannot be decompressed ({_reason(error)})") from None
-        except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.IncompleteRead) as error:
+        except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError) as error:
             raise errors.CutAnswerError(asked, f"a body that ended early ({_reason(error)})") from None
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, HTTPException) as error:
             raise errors.ConnectionFailedError(asked, f"no whole answer ({_reason(error)})") from None
 
     def _status_error(self, asked: Asked, response: requests.Response) -> errors.RequestError:
@@ -222,8 +225,8 @@ class AuditClient:
         if status == 400:
             return _bad_request(asked, message)
         if 300 <= status < 400:
-            host = urlsplit(response.headers.get("Location", "")).netloc or "an unnamed place"
-            return errors.RedirectedError(asked, f"{status}, a redirect to {host}", status=status)
+            place = host_of(response.headers.get("Location", "")) or "an unnamed place"
+            return errors.RedirectedError(asked, f"{status}, a redirect to {place}", status=status)
         kind = _BY_STATUS.get(status) or (errors.ServerFaultError if status >= 500 else errors.UnexpectedStatusError)
         came_back = f"{status} {response.reason or ''}".strip()
         retry_after = _retry_after(response.headers.get("Retry-After"))
@@ -235,7 +238,8 @@ class AuditClient:
             return None
         for secret in self._secrets:
             message = message.replace(secret, "***")
-        return _MAIL.sub("***", message)[:300]
+        # Cut with some room, so that no half of an address is left at the end of what is kept.
+        return _MAIL.sub("***", message[: 2 * _MESSAGE_CHARACTERS])[:_MESSAGE_CHARACTERS]
 
 
 def _bad_request(asked: Asked, message: str | None) -> errors.BadRequestError:
@@ -247,7 +251,8 @@ def _bad_request(asked: Asked, message: str | None) -> errors.BadRequestError:
         kind = errors.RowLimitError
     error = kind(asked, "400 Bad Request", status=400, server_message=message)
     if isinstance(error, errors.RowLimitError):
-        numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
+        undated = re.sub(r"\d{4}-\d\d-\d\d\S*", "", text)
+        numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", undated)]
         error.limit = min((number for number in numbers if number > 1), default=None)
     return error
 
@@ -269,14 +274,12 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _gunzip(asked: Asked, body: bytes) -> bytes:
-    inflate = zlib.decompressobj(wbits=31)
     try:
-        plain = inflate.decompress(body)
-    except zlib.error as error:
+        if not body:
+            raise EOFError("nothing of it came")
+        return gzip.decompress(body)
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise errors.CutAnswerError(asked, f"a gzip body that cannot be decompressed ({error})") from None
-    if not inflate.eof:
-        raise errors.CutAnswerError(asked, f"a gzip body that ends after {len(body)} bytes")
-    return plain
 
 
 def _reason(error: BaseException) -> str:
@@ -287,7 +290,7 @@ def _reason(error: BaseException) -> str:
         seen.append(type(current).__name__)
         nested = getattr(current, "reason", None)
         if not isinstance(nested, BaseException):
-            nested = next((arg for arg in current.args if isinstance(arg, BaseException)), None)
+            nested = next((arg for arg in current.args if isinstance(arg, BaseException)), current.__cause__)
         if nested is None and isinstance(current, OSError) and current.strerror:
             seen[-1] += f" {current.strerror}"
         current = nested

@@ -38,15 +38,44 @@ from airflow_provider_curation.audit.query import Query
 
 _READ_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 18
+# A cell may be longer than the 128 KiB that the csv module takes for a mistake.
+csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
 _DISORDER = "CSV rows that are not in ascending order of id, each event once"
 _UNKNOWN = b"unknown"
 
 
 @dataclass(frozen=True)
 class CsvPage(Page):
-    """A page whose body holds CSV rows; ``header`` is the server's header line, with its BOM and line break if any."""
+    """A page whose body holds CSV rows.
+
+    :param header: the server's header line, with its BOM and line break if any.
+    :param answer_rows: rows in the answer, those of events that were left out included.
+    """
 
     header: bytes = b""
+    answer_rows: int = 0
+
+
+@dataclass(frozen=True)
+class AnswerEnd:
+    """What is known of an answer's end: a server that counts rows, not events, may cut its last event.
+
+    :param remaining: events from the answer's offset to the end of its window, if the server counted them.
+    :param last_rows: rows that the window's last event should have.
+    :param seen_rows: the most rows that an answer was seen to have: one that has fewer is not cut.
+    """
+
+    remaining: int | None = None
+    last_rows: int = 1
+    seen_rows: int = 0
+
+    def is_whole(self, query: Query, events: int, last_rows: int, rows: int) -> bool:
+        """Say whether the last of an answer's events has all of its rows."""
+        may_be_cut = rows >= min(self.seen_rows, query.num_of_rows)
+        if self.remaining is None:
+            # Progress goes first: with two events, the overlap and one more, none can be left to the next page.
+            return not may_be_cut or events < 3
+        return events >= self.remaining and (last_rows >= self.last_rows or not may_be_cut)
 
 
 class _Columns:
@@ -91,14 +120,12 @@ def csv_page(
     answer: IO[bytes],
     wanted: EventFilter | None = None,
     overlaps: bool = False,
-    remaining: int | None = None,
+    end: AnswerEnd | None = None,
 ) -> CsvPage:
     """Check a CSV answer and return its page.
 
     :param answer: the zip, on a seekable file.
-    :param remaining: events from the query's offset to the end of its window, if the server counted them. An answer
-        that holds fewer may have been cut inside its last event, if the server counts rows: that event is left to the
-        next page.
+    :param end: what is known of the end of the answer; tells whether its last event may be cut.
     :raises IncompleteCsvError: if the member's name says that events are missing.
     :raises CutAnswerError: for a zip that is cut, or whose CRC does not fit.
     :raises UnexpectedAnswerError: for another kind of answer.
@@ -111,10 +138,10 @@ def csv_page(
             if names != [CSV_MEMBER]:
                 raise UnexpectedAnswerError(query.asked, f"a zip with {len(names)} members instead of {CSV_MEMBER}")
             with archive.open(CSV_MEMBER) as member:
-                return _read_member(query, io.BufferedReader(member, _READ_BYTES), wanted, overlaps, remaining)  # type: ignore[type-var]
+                return _read_member(query, io.BufferedReader(member, _READ_BYTES), wanted, overlaps, end or AnswerEnd())  # type: ignore[type-var]
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise CutAnswerError(query.asked, f"a zip that is not whole ({error})") from error
-    except (ValueError, csv.Error, StopIteration) as error:
+    except (ValueError, csv.Error, RuntimeError) as error:
         raise UnexpectedAnswerError(query.asked, f"a CSV that cannot be read ({type(error).__name__})") from error
 
 
@@ -152,16 +179,14 @@ def _records(block: bytes) -> Iterator[bytes]:
             pending = b""
 
 
-def _read_member(
-    query: Query, lines: IO[bytes], wanted: EventFilter | None, overlaps: bool, remaining: int | None
-) -> CsvPage:
+def _read_member(query: Query, lines: IO[bytes], wanted: EventFilter | None, overlaps: bool, end: AnswerEnd) -> CsvPage:
     header = lines.readline()
     gathered = _Gathered(query, _Columns(query, header), wanted, overlaps)
     # The last event of a block may go on in the next one.
     rest = b""
     for block in _blocks(lines):
         rest = gathered.add_block(rest + block)
-    return gathered.page(header, rest, remaining)
+    return gathered.page(header, rest, end)
 
 
 @dataclass
@@ -180,6 +205,7 @@ class _Gathered:
         self._wanted = wanted
         self._skip = overlaps
         self._count = 0
+        self._rows = 0
         self._first: EventKey | None = None
         self._last: EventKey | None = None
         self._head: set[EventKey] = set()
@@ -192,11 +218,12 @@ class _Gathered:
         simple = not self._wanted and not self._query.dry_run and not self._skip
         starts = self._columns.starts(block) if simple else None
         if starts is None:
-            *events, last = self._events(block)
+            events = self._events(block)
+            rest = b"".join(events.pop().rows) if events else b""
             for event in events:
                 self._add(event)
-            check_times(self._query, [event.cells.get("created_at", "") for event in events])
-            return b"".join(last.rows)
+            self._check_times(events)
+            return rest
         return self._add_simple(block, starts)
 
     def _add_simple(self, block: bytes, starts: dict[str, list[bytes]]) -> bytes:
@@ -207,18 +234,19 @@ class _Gathered:
             rows -= 1
         if not rows:
             return block
-        end = len(block) - (not block.endswith(b"\n"))
-        for _ in range(len(ids) - rows + 1):
+        end = len(block)
+        for _ in range(len(ids) - rows + block.endswith(b"\n")):
             end = block.rindex(b"\n", 0, end)
         ids = ids[:rows]
         if ids != sorted(ids) or (self._last is not None and ids[0] <= self._last[0]):
             raise RowsShiftedError(self._query.asked, _DISORDER)
-        times = [time.decode() for time in starts["created_at"][:rows]] if "created_at" in starts else [""] * rows
+        self._rows += rows
+        times = [time.decode() for time in starts["created_at"][:rows]] if "created_at" in starts else []
         check_times(self._query, times)
         actions = dict(zip(ids, starts["action"], strict=False)) if "action" in starts else dict.fromkeys(ids, _UNKNOWN)
         events = len(actions)
-        tally = Tally(read=events, kept=events, rows=rows, first=EventMark(ids[0], times[0]))
-        tally.last = EventMark(ids[-1], times[-1])
+        tally = Tally(read=events, kept=events, rows=rows, first=EventMark(ids[0], times[0] if times else ""))
+        tally.last = EventMark(ids[-1], times[-1] if times else "")
         tally.actions.update(action.decode() for action in actions.values())
         self._tally.add(tally)
         self._count += events
@@ -231,6 +259,8 @@ class _Gathered:
     def _events(self, block: bytes) -> list[_Event]:
         events: list[_Event] = []
         for record in _records(block):
+            if not record.strip():
+                continue
             cells = self._columns.cells(record)
             key = (int(cells["id"]), (cells.get("policy_id", ""),) if self._query.dry_run else ())
             if events and events[-1].key == key and not self._query.dry_run:
@@ -256,6 +286,7 @@ class _Gathered:
             self._head.add(key)
         self._last = key
         self._count += 1
+        self._rows += len(event.rows)
         if self._skip:
             # The event that overlaps the page before.
             self._skip = False
@@ -284,12 +315,16 @@ class _Gathered:
         kind = cells.get("package_type", "")
         return wanted.wants(cells.get("action", ""), kind, repository, [policy for policy in policies if policy])
 
-    def page(self, header: bytes, rest: bytes, remaining: int | None) -> CsvPage:
+    def _check_times(self, events: list[_Event]) -> None:
+        check_times(self._query, [event.cells["created_at"] for event in events if "created_at" in event.cells])
+
+    def page(self, header: bytes, rest: bytes, end: AnswerEnd) -> CsvPage:
         """Return the page; the last event is left out if the answer may have been cut inside it."""
         events = self._events(rest)
-        check_times(self._query, [event.cells.get("created_at", "") for event in events])
+        self._check_times(events)
+        answer_rows = self._rows + sum(len(event.rows) for event in events)
         for event in events:
-            if self._count == 0 or remaining is None or self._count + 1 >= remaining:
+            if end.is_whole(self._query, self._count + 1, len(event.rows), answer_rows):
                 self._add(event)
         head = self._head if self._query.dry_run else {self._first} if self._first else set()
         return CsvPage(
@@ -302,4 +337,5 @@ class _Gathered:
             tally=self._tally,
             body=self._body,
             header=header,
+            answer_rows=answer_rows,
         )

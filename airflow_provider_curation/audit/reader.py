@@ -35,13 +35,15 @@ log = logging.getLogger(__name__)
 
 #: Readings of one slice before a lasting difference is an error.
 _READINGS = 3
+#: Pages of unexpected lengths after which a slice is read page by page, since planning only wastes requests then.
+_MISFITS = 3
 _POLL_SECONDS = 0.2
 
 
 class PageSource(Protocol):
     """Where pages come from: JSON or CSV answers of one stream."""
 
-    #: Events asked for a page; lowered when the server is seen to give fewer.
+    #: Events asked for a page; lowered when the server refuses as many.
     rows: int
     #: Events by which a page reaches back into the one before.
     overlap: int
@@ -60,8 +62,11 @@ class PageSource(Protocol):
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         """Return a window's first page, with its total if the server gives one."""
 
-    def page(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> Page:
-        """Return the page that begins with the last event of the page before."""
+    def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
+        """Return the page that begins with the last event of the page before, the one at ``offset``.
+
+        :param remaining: events from there to the window's end, if the server counted them.
+        """
 
     def entitled(self) -> bool | None: ...
 
@@ -83,10 +88,13 @@ class _Slice:
     window: Window
     chunk: _Chunk
     first: Future[Page] | None = None
-    #: Pages still to be asked for, as (offset, rows, remaining); ``None`` until the first page has arrived.
-    planned: deque[tuple[int, int, int]] | None = None
-    #: Pages asked for, as (offset, rows, page).
-    asked: deque[tuple[int, int, Future[Page]]] = field(default_factory=deque)
+    #: Offsets of pages still to be asked for; ``None`` until the first page has arrived.
+    planned: deque[int] | None = None
+    #: Pages asked for, by offset.
+    asked: deque[tuple[int, Future[Page]]] = field(default_factory=deque)
+    total: int | None = None
+    #: Pages that did not end where the next one was planned to begin.
+    misfits: int = 0
 
 
 class WindowReader:
@@ -107,7 +115,6 @@ class WindowReader:
         self._queue: deque[_Slice] = deque()
         self._open: deque[_Slice] = deque()
         self._small = False
-        self._short_rows: int | None = None
 
     @property
     def total_before(self) -> int | None:
@@ -218,7 +225,7 @@ class WindowReader:
             planned = sum(len(part.planned or ()) for part in self._open)
             # The next slice's first page is asked for while pages of this one are still to come, so that its size is
             # known when it is wanted; of slices that fit into one page, as many as may be in flight.
-            ahead = (not waiting and planned <= limit) or (not planned and self._small)
+            ahead = (not waiting and planned <= limit and (limit > 1 or not planned)) or (not planned and self._small)
             if ahead and (begun := self._begin_slice()):
                 begun.first = self._submit(self._source.first_page, begun.window)
             elif planned:
@@ -228,8 +235,12 @@ class WindowReader:
 
     def _ask_planned(self, part: _Slice) -> None:
         assert part.planned
-        offset, rows, remaining = part.planned.popleft()
-        part.asked.append((offset, rows, self._submit(self._source.page, part.window, offset, rows, remaining)))
+        offset = part.planned.popleft()
+        part.asked.append((offset, self._ask(part, offset)))
+
+    def _ask(self, part: _Slice, offset: int) -> Future[Page]:
+        remaining = None if part.total is None else part.total - offset
+        return self._submit(self._source.page, part.window, offset, remaining)
 
     def _begin_slice(self) -> _Slice | None:
         """Return the next slice of which no page was asked for, opened."""
@@ -242,16 +253,20 @@ class WindowReader:
         return None
 
     def _plan_pages(self, part: _Slice, first: Page) -> None:
+        part.total = first.total
         part.planned = deque()
-        if first.total is not None and not self._oversized(part, first):
-            self._plan_from(part, first.count - 1, first.total)
+        if not self._oversized(part, first):
+            self._plan_from(part, first.count - 1, first.count)
 
-    def _plan_from(self, part: _Slice, place: int, total: int) -> None:
-        """Plan the pages from the one that begins with the event at ``place`` to the slice's end."""
-        rows = self._source.rows
-        step = max(rows - self._source.overlap, 1)
-        offsets = range(place, total - 1, step)
-        part.planned = deque((offset, min(rows, total - offset), total - offset) for offset in offsets)
+    def _plan_from(self, part: _Slice, place: int, given: int) -> None:
+        """Plan the pages after one that gave so many events, and whose last one stands at ``place``.
+
+        Servers that allow fewer events than were asked for are expected to go on so.
+        """
+        part.planned = deque()
+        if part.total is not None and given > 1:
+            step = min(self._source.rows - self._source.overlap, given - 1)
+            part.planned.extend(range(place, part.total - 1, max(step, 1)))
 
     def _oversized(self, part: _Slice, first: Page) -> bool:
         return (
@@ -312,49 +327,51 @@ class WindowReader:
         total = page.total
         pages = [page]
         place = page.count - 1
-        self._learn_rows(part, page, self._source.rows, place, total)
         while page.count and (total is None or place + 1 < total):
             self._refill()
-            asked, following = self._following(part, place, total)
-            _check_overlap(part, page, following, total)
+            following = self._following(part, pages, place)
             if total is None and following.count == 1:
                 break
             pages.append(following)
             page = following
             place += following.count - 1
-            self._learn_rows(part, page, asked, place, total)
         read = sum(each.tally.read for each in pages)
         if total is not None and read != total:
             raise RowsShiftedError(Asked(AUDIT_PATH, part.window), f"{read} events where the server counted {total}")
         return pages
 
-    def _following(self, part: _Slice, place: int, total: int | None) -> tuple[int, Page]:
-        """Return the page that begins with the event at ``place``, and for how many rows it was asked."""
+    def _following(self, part: _Slice, pages: list[Page], place: int) -> Page:
+        """Return the page that begins with the last event so far, which stands at ``place``."""
+        page = pages[-1]
         if part.asked and part.asked[0][0] == place:
-            _, rows, future = part.asked.popleft()
-            return rows, self._take(future)
-        rows, remaining = self._source.rows, None
-        if total is not None:
-            # A page came short: fill up to where the next one begins.
-            end = part.asked[0][0] + self._source.overlap if part.asked else total
-            remaining = total - place
-            rows = max(2, min(rows, end - place, remaining))
-        return rows, self._take(self._submit(self._source.page, part.window, place, rows, remaining))
-
-    def _learn_rows(self, part: _Slice, page: Page, asked: int, place: int, total: int | None) -> None:
-        """Ask for fewer rows from now on, if two pages in turn came equally short although more events were to come."""
-        if total is None or place + 1 >= total:
-            return
-        given = page.count + self._source.overlap - 1
-        if given >= asked:
-            self._short_rows = None
-        elif given == self._short_rows and given > self._source.overlap:
-            log.info("The server gives %d events a page; asking for as many from now on.", given)
-            self._source.rows = given
-            self._drop_pages(part)
-            self._plan_from(part, place, total)
+            following = self._take(part.asked.popleft()[1])
         else:
-            self._short_rows = given
+            self._fit_plan(part, pages, place)
+            following = self._take(self._ask(part, place))
+        _check_overlap(part, page, following)
+        for _ in range(1, _READINGS):
+            if part.total is None or following.count > 1:
+                return following
+            # The overlap alone, where the server counted more: a page can come short.
+            following = self._take(self._ask(part, place))
+            _check_overlap(part, page, following)
+        if part.total is not None and following.count < 2:
+            asked = Asked(AUDIT_PATH, part.window, f"offset {place}")
+            raise RowsShiftedError(asked, "an end of the rows before as many were read as the server counted")
+        return following
+
+    def _fit_plan(self, part: _Slice, pages: list[Page], place: int) -> None:
+        """Forget the pages that were planned elsewhere, since the last one was shorter or longer than expected."""
+        if not part.asked and not part.planned:
+            return
+        part.misfits += 1
+        self._drop_pages(part)
+        part.planned = deque()
+        if part.misfits < _MISFITS:
+            in_turn = len(pages) > 1 and pages[-1].count == pages[-2].count
+            self._plan_from(part, place, pages[-1].count if in_turn else self._source.rows)
+            if part.planned:
+                part.planned.popleft()
 
     def _divide(self, part: _Slice, parts: int) -> None:
         """Put a slice's parts in its place."""
@@ -376,11 +393,11 @@ class WindowReader:
         """Forget what was asked for a slice, so that it is read from its beginning."""
         if part.first is not None:
             part.first.cancel()
-        part.first, part.planned = None, None
+        part.first, part.planned, part.total, part.misfits = None, None, None, 0
         self._drop_pages(part)
 
     def _drop_pages(self, part: _Slice) -> None:
-        for _, _, future in part.asked:
+        for _, future in part.asked:
             future.cancel()
         part.asked.clear()
 
@@ -400,7 +417,7 @@ def check_entitled(entitled: Callable[[], bool | None], window: Window) -> None:
         log.warning("The server counts no events for %s, and does not say whether it is entitled to Curation.", window)
 
 
-def _check_overlap(part: _Slice, page: Page, following: Page, total: int | None) -> None:
+def _check_overlap(part: _Slice, page: Page, following: Page) -> None:
     """Hold the first event of a page against the last one of the page before.
 
     :raises RowsShiftedError: if they differ, so that rows moved under the offset.
@@ -408,8 +425,6 @@ def _check_overlap(part: _Slice, page: Page, following: Page, total: int | None)
     asked = Asked(AUDIT_PATH, part.window, "the rows of two pages")
     if following.first != page.last or following.head & page.tail != {page.last}:
         raise RowsShiftedError(asked, "a page that does not begin with the last event of the page before")
-    if total is not None and following.count < 2:
-        raise RowsShiftedError(asked, "an end of the rows before as many were read as the server counted")
 
 
 def _arrived(future: Future[Page]) -> bool:

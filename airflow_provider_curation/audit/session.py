@@ -59,9 +59,11 @@ class PlatformSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where to go on; nothing for another host, so that its answer is the redirect itself."""
         target = super().get_redirect_target(resp)
-        if target is None or not _same_host(resp.url, urljoin(resp.url, target)):
+        try:
+            return target if target is not None and _same_host(resp.url, urljoin(resp.url, target)) else None
+        except ValueError:
+            # A Location that is no URL.
             return None
-        return target
 
     def merge_environment_settings(
         self,
@@ -78,12 +80,20 @@ class PlatformSession(requests.Session):
         return settings
 
 
+def host_of(url: str) -> str | None:
+    """Return a URL's host, with its port if it has one; ``None`` for what is no URL with a host."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+    except ValueError:
+        return None
+
+
 def _same_host(asked: str, target: str) -> bool:
     before, after = urlsplit(asked), urlsplit(target)
     if before.hostname != after.hostname:
         return False
     if (before.scheme, before.port) == (after.scheme, after.port):
         return True
-    return (
-        (before.scheme, after.scheme) == ("http", "https") and before.port in (None, 80) and after.port in (None, 443)
-    )
+    upgraded = (before.scheme, after.scheme) == ("http", "https")
+    return upgraded and before.port in (None, 80) and after.port in (None, 443)

@@ -6,8 +6,10 @@ import threading
 from dataclasses import replace
 from functools import partial
 
+import msgspec
+
 from airflow_provider_curation.audit.client import AuditClient
-from airflow_provider_curation.audit.csv_page import CsvPage, csv_page
+from airflow_provider_curation.audit.csv_page import AnswerEnd, CsvPage, csv_page
 from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, JSON_ROWS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
@@ -55,22 +57,26 @@ class JsonSource:
         return self._client.entitled()
 
     def count(self, window: Window, stop: threading.Event) -> int | None:
-        # The newest event is the one that shows an inclusive end, at no extra request.
+        return self._newest(window, stop).total
+
+    def _newest(self, window: Window, stop: threading.Event) -> Page:
+        """Return a page of the window's newest event, with the window's total."""
+        # The newest event is also the one that shows an inclusive end, at no extra request.
         inclusive = self.end_inclusive
         query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
         try:
-            return self._client.read_json(query, partial(json_page, query), stop).total
+            return self._client.read_json(query, partial(json_page, query), stop)
         except EndInclusiveError:
             if inclusive:
                 raise
             self.end_inclusive = True
-            return self.count(window, stop)
+            return self._newest(window, stop)
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         return self._json(window, 0, self.rows, stop, include_total=True)
 
-    def page(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> Page:
-        return self._json(window, offset, rows, stop)
+    def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
+        return self._json(window, offset, self.rows, stop)
 
     def _json(self, window: Window, offset: int, rows: int, stop: threading.Event, include_total: bool = False) -> Page:
         query = Query(
@@ -109,38 +115,55 @@ class CsvSource(JsonSource):
     ) -> None:
         super().__init__(client, dry_run=dry_run, wanted=wanted, rows=CSV_ROWS, concurrency=concurrency)
         self._header: bytes | None = None
+        self._seen_rows = 0
+        #: Rows of each slice's last event.
+        self._last_rows: dict[Window, int] = {}
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
-        total = self.count(window, stop)
-        page = self._csv(window, 0, self.rows, total, stop)
-        return page if total is None else replace(page, total=total)
+        newest = self._newest(window, stop)
+        if not self._dry_run:
+            # The slice's last event has a row for each policy; an event of the dry-run stream has one row anyway.
+            self._last_rows[window] = max(1, *(_policies(line) for line in newest.lines()), 0)
+        page = self._csv(window, 0, newest.total, stop)
+        return page if newest.total is None else replace(page, total=newest.total)
 
-    def page(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> Page:
-        return self._csv(window, offset, rows, remaining, stop)
+    def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
+        return self._csv(window, offset, remaining, stop)
 
     def read_header(self, window: Window) -> bytes:
         """Return the server's header line, asking for it if no answer was read: an empty export has one too."""
         if self._header is None:
-            self._csv(next(window.split(REQUEST_WIDTH)), 0, 1, 0, threading.Event())
+            self._csv(next(window.split(REQUEST_WIDTH)), 0, 0, threading.Event())
         assert self._header is not None
         return self._header + b"\n"
 
-    def _csv(self, window: Window, offset: int, rows: int, remaining: int | None, stop: threading.Event) -> CsvPage:
-        if remaining is not None:
-            rows = max(1, min(rows, remaining))
+    def _csv(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> CsvPage:
+        # A few events are had from every server at once; more are asked for as if the server gave 500,000.
+        few = remaining is not None and remaining <= CSV_ROWS_OLDER
+        rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
-        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, remaining=remaining)
+        end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
+        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end)
         try:
             page = self._client.read_zip(query, decode, stop)
         except RowLimitError as error:
             self.rows = _fewer_rows(error, rows, CSV_ROWS_OLDER)
-            return self._csv(window, offset, self.rows, remaining, stop)
+            return self._csv(window, offset, remaining, stop)
+        self._seen_rows = max(self._seen_rows, page.answer_rows)
         header = page.header.rstrip(b"\r\n")
         if self._header is None:
             self._header = header
         elif self._header != header:
             raise UnexpectedAnswerError(query.asked, "a CSV header that differs from the one of the answer before")
         return page
+
+
+def _policies(event: bytes) -> int:
+    return len(msgspec.json.decode(event, type=_EventPolicies).policies or ())
+
+
+class _EventPolicies(msgspec.Struct):
+    policies: list[msgspec.Raw] | None = None
 
 
 def _fewer_rows(error: RowLimitError, rows: int, otherwise: int) -> int:

@@ -33,7 +33,7 @@ def to_utc(moment: datetime | str, name: str = "time") -> datetime:
             raise InvalidWindowError(said)
         try:
             parsed = pendulum.parse(text, tz=None)  # None keeps naive times naive
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise InvalidWindowError(said) from error
     if not isinstance(parsed, datetime):
         raise InvalidWindowError(f"{name}={moment!r} is not a moment; give a datetime or an ISO 8601 string.")

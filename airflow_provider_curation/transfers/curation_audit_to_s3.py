@@ -77,8 +77,8 @@ class CurationAuditToS3Operator(BaseOperator):
     :param deferrable: wait for the window to settle in the triggerer; default: Airflow's ``default_deferrable``.
     :param curation_conn_id: connection of type ``jfrog_curation``. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
-    :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``events``, ``rows``,
-        ``bytes``, ``sha256``, ``actions`` (events by action); the outlets' assets carry the same as ``extra``.
+    :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``events``,
+        ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action); the outlets' assets carry the same.
     :raises CurationAuditError: its subclasses name the fault; those that a retry cannot mend end the task without one.
     """
 
@@ -261,8 +261,8 @@ class CurationAuditToS3Operator(BaseOperator):
         if window.start >= remembered:
             return
         said = (
-            f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that can still be "
-            f"had from a server that keeps events for {self.retention}: an export of it would miss what was forgotten."
+            f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that can still "
+            f"be had from a server that keeps events for {self.retention}: an export would miss what was forgotten."
         )
         if self.on_expired == "warn":
             self.log.warning("%s It is exported nevertheless (on_expired='warn').", said)
@@ -270,14 +270,14 @@ class CurationAuditToS3Operator(BaseOperator):
             raise AirflowSkipException(f"{said} It is skipped (on_expired='skip').")
         else:
             raise ExpiredWindowError(
-                f"{said} Give a later start, retention= if your server keeps them longer, or on_expired='skip' or 'warn'."
+                f"{said} Give a later start, retention= if your server keeps more, or on_expired='skip' or 'warn'."
             )
 
     def _wait_until_settled(self, window: Window, now: datetime) -> None:
         """Wait until the window has ended and late events have appeared, in the triggerer or here."""
         if window.end - now > MOST_AHEAD:
             raise FutureWindowError(
-                f"{window} ends more than a day ahead ({format_utc(window.end)}), which is not waited for. Is end= right?"
+                f"{window} ends more than a day ahead ({format_utc(window.end)}): too long to wait. Is end= right?"
             )
         settled = window.end + self.settle_time
         if settled <= now:
@@ -333,10 +333,14 @@ class CurationAuditToS3Operator(BaseOperator):
             raise
         seconds = time.monotonic() - started
         self.log.info(
-            "Exported %s events (%s rows, %s bytes) in %.1f s, %.0f events/s; the server counted %s before and %s after.",
-            manifest.events, manifest.rows, manifest.size, seconds, manifest.events_read / max(seconds, 1e-3),
-            manifest.total_before, manifest.total_after,
-        )  # fmt: skip
+            "Exported %s events (%s rows, %s bytes) in %.1f s; the server counted %s before and %s after.",
+            manifest.events,
+            manifest.rows,
+            manifest.size,
+            seconds,
+            manifest.total_before,
+            manifest.total_after,
+        )
         return manifest
 
     def _check_stop(self, window: Window) -> None:
@@ -368,8 +372,8 @@ class CurationAuditToS3Operator(BaseOperator):
         before = previous.get("events")
         if isinstance(before, int) and events < before:
             raise ShrinkError(
-                f"{target.uri} holds {before} events, and would be replaced by {events}: the server may have forgotten the "
-                f"others, or the filters differ. {advice}"
+                f"{target.uri} holds {before} events, and would be replaced by {events}: the server may have "
+                f"forgotten the others, or the filters differ. {advice}"
             )
 
     def _manifest(self, context: Context, export: WindowExport, target: S3Object) -> Manifest:

@@ -96,8 +96,8 @@ class S3Object:
             if error.response.get("Error", {}).get("Code") not in ("AccessDenied", "403"):
                 raise
             log.warning(
-                "Uploads that were left open on %s cannot be looked for (%s): grant s3:ListBucketMultipartUploads, or give "
-                "the bucket a lifecycle rule that aborts incomplete uploads.",
+                "Uploads that were left open on %s cannot be looked for (%s): grant s3:ListBucketMultipartUploads, or "
+                "give the bucket a lifecycle rule that aborts incomplete uploads.",
                 self.uri,
                 error.response.get("Error", {}).get("Code"),
             )
