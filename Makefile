@@ -1,0 +1,121 @@
+# `make` alone lists the targets. AIRFLOW picks the minor version, and with it the virtual environment and its pins.
+
+AIRFLOW ?= 3.3
+PYTHON ?= python3
+VENV ?= .venv-$(AIRFLOW)
+ARGS ?=
+
+UV_VERSION := 0.13.9
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+MINORS := 2.11 3.3
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One worker a core of a small machine. Tests of one `xdist_group` share a worker, as those should that start Airflow.
+XDIST ?= -n 2 --dist loadgroup
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The user's own Airflow is never touched.
+export AIRFLOW_HOME := $(abspath $(VENV))/airflow-home
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+
+.PHONY: help
+help: ## This list
+	@echo "make TARGET [AIRFLOW=$(AIRFLOW)] [PYTHON=$(PYTHON)] [ARGS=...]     AIRFLOW is one of: $(MINORS)"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: venv
+venv: $(STAMP) ## The virtual environment, from the pins of constraints/
+
+# Reached only when the file is missing.
+constraints/airflow-%.txt:
+	@echo "There is no $@: AIRFLOW is one of: $(MINORS)" >&2; exit 2
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; last = (3, 12) if "$(AIRFLOW)" == "2.11" else (3, 13); \
+	  (3, 10) <= v <= last or sys.exit("Airflow $(AIRFLOW) needs Python 3.10 to %d.%d, $(PYTHON) is %d.%d: set PYTHON" % (*last, *v))'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 2; }
+	@echo "Creating $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
+	@echo "Installing Airflow $(AIRFLOW) and this provider into $(VENV) ..."
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) \
+	  --group dev --editable '.[simulator,zstd]'
+	@touch $@
+
+.PHONY: test
+test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
+	$(BIN)/python -m pytest $(XDIST) $(ARGS)
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## Unit tests only
+	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: typecheck
+typecheck: $(STAMP) ## mypy, strict, on the package
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(STAMP) ## The documentation, into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# The wheel goes into a virtual environment of its own, laid over the dependencies of $(VENV): an editable install is seen
+# through a .pth file, which only counts in its own environment, so what is imported is the wheel.
+.PHONY: build
+build: $(STAMP) ## The wheel and the sdist, and Airflow run with the wheel installed
+	@rm -rf dist build
+	@mkdir -p build
+	$(BIN)/uv build --quiet --build-constraints $(CONSTRAINTS) --out-dir dist
+	@$(BIN)/python -m venv --without-pip build/venv
+	@$(BIN)/uv pip install --quiet --python build/venv/bin/python --no-deps dist/*.whl
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(build/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dependencies.pth"
+	@build/venv/bin/python -I -c 'import importlib.metadata as m, pathlib, sys; \
+	  d = m.distribution("airflow-provider-curation"); \
+	  [p] = [p for p in d.entry_points if p.group == "apache_airflow_provider"]; \
+	  f = p.load(); \
+	  path = pathlib.Path(sys.modules[f.__module__].__file__); \
+	  assert pathlib.Path(sys.prefix) in path.parents, path; \
+	  assert f()["package-name"] == d.name, f(); \
+	  print("entry point:", p.value, d.version)'
+	build/venv/bin/python -I -m airflow version
+	build/venv/bin/python -I -m airflow providers list --output plain | tee build/providers.txt | grep airflow-provider-curation
+	@ls -l dist
+
+.PHONY: demo
+demo: $(STAMP) ## A simulated tenant, an S3 API and one DAG run, explained
+	$(BIN)/python demo/run.py $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP) ## The benchmark, beside its peers
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: constraints
+constraints: $(BIN)/uv ## Refresh the pins of every Airflow minor
+	@for minor in $(MINORS); do \
+	  echo "Resolving for Airflow $$minor ..."; \
+	  { echo "# Pins for Airflow $$minor on Python 3.10 to $$([ $$minor = 2.11 ] && echo 3.12 || echo 3.13). Refresh with: make constraints"; \
+	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate --no-header \
+	      --all-extras --group dev pyproject.toml <(echo "apache-airflow==$$minor.*") --constraints <(echo "celery<5.7") \
+	    | sed -E "s/ and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//; s/ ; sys_platform == 'darwin' or sys_platform == 'linux'$$//"; \
+	  } > $(VENV)/airflow-$$minor.txt; \
+	  if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$$minor.txt; then echo "An address or an option is no pin" >&2; exit 1; fi; \
+	  mv $(VENV)/airflow-$$minor.txt constraints/airflow-$$minor.txt; \
+	done
+
+.PHONY: clean
+clean: ## Everything that was made here, but the virtual environments
+	rm -rf build dist docs/_build .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,0 +1,16 @@
+"""Keeps Airflow away from the user's own: every test process has a home of its own, deleted at its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+# Set when this file is loaded, since Airflow reads it at its first import; one a process, since xdist's workers would
+# share a database otherwise.
+_home = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+
+os.environ["AIRFLOW_HOME"] = _home
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
