@@ -1,0 +1,115 @@
+"""Who takes part: each competitor's label and the command that makes it export one window."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from bench.endpoint import AUDIT_PATH
+from bench.processes import BENCHMARKS
+
+TOKEN = "bench-token"
+BUCKET = "bench"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One window of `events` events (RFC 3339 bounds), the servers' URLs, and a folder for a run's files."""
+
+    endpoint: str
+    s3: str
+    start: str
+    end: str
+    events: int
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A competitor; `writes` is the format of the object it leaves in S3, None where there is none."""
+
+    name: str
+    label: str
+    command: Callable[[Job], list[str]]
+    writes: str | None = None
+    reads: bool = True
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Programs that this machine does not have."""
+        return [program for program in self.needs if shutil.which(program) is None]
+
+
+def script(file: str, **extra: str | int) -> Callable[[Job], list[str]]:
+    """A script of the folder `peers`, run by this interpreter."""
+
+    def command(job: Job) -> list[str]:
+        options = {
+            "url": job.endpoint,
+            "start": job.start,
+            "end": job.end,
+            "s3": job.s3,
+            "bucket": BUCKET,
+            "token": TOKEN,
+            "report": str(job.report),
+            **extra,
+        }
+        arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        return [sys.executable, str(BENCHMARKS / "peers" / file), *arguments]
+
+    return command
+
+
+def curl(connections: int, gzip_level: int | None, rows: int = 2000) -> Callable[[Job], list[str]]:
+    """curl over flat pages; compressed and thrown away, or (no level) thrown away at once."""
+
+    def command(job: Job) -> list[str]:
+        config = job.folder / "curl.config"
+        config.write_text(_curl_config(job, rows, thrown_away=gzip_level is None))
+        read = f"curl -sSf -Z --parallel-max {connections}" if connections > 1 else "curl -sSf"
+        pipe = f" | gzip -{gzip_level} > /dev/null" if gzip_level is not None else ""
+        return ["sh", "-c", f'{read} -K "$1"{pipe}', "sh", str(config)]
+
+    return command
+
+
+def _curl_config(job: Job, rows: int, *, thrown_away: bool) -> str:
+    lines = [f'header = "Authorization: Bearer {TOKEN}"', "max-time = 300"]
+    for offset in range(0, job.events, rows):
+        query = {
+            "order_by": "id",
+            "direction": "asc",
+            "num_of_rows": rows,
+            "offset": offset,
+            "created_at_start": job.start,
+            "created_at_end": job.end,
+        }
+        lines.append(f'url = "{job.endpoint}{AUDIT_PATH}?{urlencode(query)}"')
+        if thrown_away:
+            lines.append('output = "/dev/null"')
+    return "\n".join(lines) + "\n"
+
+
+THROWN_AWAY = Peer("curl4", "the server: curl, 4 connections, thrown away", curl(4, None), needs=("curl",))
+LIMIT = Peer("curl_gzip1", "limit: curl, 1 connection, gzip -1", curl(1, 1), needs=("curl", "gzip"))
+LIMIT_6 = Peer("curl_gzip6", "same, gzip -6", curl(1, 6), needs=("curl", "gzip"))
+VENDOR = Peer("vendor_loop", "vendor's example loop + gzip + upload", script("vendor_loop.py"), "jsonl")
+VENDOR_1 = Peer("vendor_loop_gzip1", "same, gzip level 1", script("vendor_loop.py", level=1), "jsonl")
+HTTP_OPERATOR = Peer("http_operator", "Airflow: HttpOperator, then S3Hook", script("http_operator.py"), "jsonl")
+AIRFLOW_START = Peer("airflow_start", "Airflow's fixed start (imports only)", script("airflow_start.py"), reads=False)
+PROVIDER = Peer("provider_jsonl", "this provider, JSONL", script("provider.py"), "jsonl")
+PROVIDER_CSV = Peer("provider_csv", "this provider, CSV", script("provider.py", file_format="csv"), "csv")
+
+#: In the order of the table and of each round.
+ALL = (
+    THROWN_AWAY, LIMIT, LIMIT_6, VENDOR, VENDOR_1, HTTP_OPERATOR, AIRFLOW_START, PROVIDER, PROVIDER_CSV,
+)  # fmt: skip

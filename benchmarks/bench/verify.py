@@ -1,0 +1,106 @@
+"""Is the object whole? Every id of the window once, in ascending order, read back from S3."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import tempfile
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import boto3
+
+from bench.events import FIRST_ID
+
+_ID = re.compile(rb'^\{"id": ?(\d+),', re.MULTILINE)
+_CHUNK = 16 * 1024 * 1024
+
+
+class WrongExport(Exception):
+    """The object is absent or does not hold exactly the events of the window."""
+
+
+class Bucket:
+    """One bucket at the S3 API `url`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id="bench",
+            aws_secret_access_key="bench",
+        )
+
+    def empty(self) -> None:
+        """Forget all objects (the server holds them in memory) and start with an empty bucket."""
+        urllib.request.urlopen(urllib.request.Request(f"{self._url}/moto-api/reset", method="POST"), timeout=60).close()
+        self._client.create_bucket(Bucket=self._name)
+
+    def verify(self, file_format: str, first: int, events: int) -> int:
+        """Check the only export in the bucket against `events` events from index `first`; returns its bytes."""
+        listed = self._client.list_objects_v2(Bucket=self._name).get("Contents", [])
+        exports = [item for item in listed if not item["Key"].endswith(".manifest.json")]
+        if len(exports) != 1:
+            raise WrongExport(f"one object was expected, there are {[item['Key'] for item in exports]}")
+        with self._download(exports[0]["Key"]) as file:
+            runs = _csv_ids(file) if file_format == "csv" else _jsonl_ids(file)
+            _check(runs, FIRST_ID + first, events)
+        return int(exports[0]["Size"])
+
+    @contextmanager
+    def _download(self, key: str) -> Iterator[IO[bytes]]:
+        with tempfile.TemporaryFile() as file:
+            self._client.download_fileobj(self._name, key, file)
+            file.seek(0)
+            yield file
+
+
+def _check(runs: Iterator[list[int]], first: int, events: int) -> None:
+    wanted = first
+    for ids in runs:
+        if ids != list(range(wanted, wanted + len(ids))):
+            raise WrongExport(f"ids are not ascending by one from {wanted}")
+        wanted += len(ids)
+    if wanted != first + events:
+        raise WrongExport(f"{wanted - first} events, wanted {events}")
+
+
+def _jsonl_ids(file: IO[bytes]) -> Iterator[list[int]]:
+    """The ids of a gzip of JSON lines, a run at a time; each line must be one event."""
+    rest = b""
+    with gzip.open(file) as lines:
+        while chunk := lines.read(_CHUNK):
+            whole, newline, rest = (rest + chunk).rpartition(b"\n")
+            ids = [int(match) for match in _ID.findall(whole)]
+            if newline and len(ids) != whole.count(b"\n") + 1:
+                raise WrongExport("a line is not an event")
+            yield ids
+    if rest:
+        raise WrongExport("the last line has no end")
+
+
+def _csv_ids(file: IO[bytes]) -> Iterator[list[int]]:
+    """The distinct ids of a zip with one CSV; an event's rows must stand together."""
+    with zipfile.ZipFile(file) as archive:
+        if archive.namelist() != ["audit_packages.csv"]:
+            raise WrongExport(f"members are {archive.namelist()}")
+        with archive.open("audit_packages.csv") as member:
+            rows = csv.reader(io.TextIOWrapper(member, encoding="utf-8", newline=""))
+            column = next(rows).index("id")
+            ids: list[int] = []
+            last = 0
+            for row in rows:
+                if (this := int(row[column])) != last:
+                    ids.append(this)
+                    last = this
+                    if len(ids) >= 50_000:
+                        yield ids
+                        ids = []
+            yield ids

@@ -1,0 +1,31 @@
+"""This provider: `CurationAuditToS3Operator` with its defaults, executed as a task would.
+
+The connections come from the environment (`AIRFLOW_CONN_…`). boto3, which the operator imports late, belongs to the
+imports here, so that time and memory are counted as for the other peers.
+"""
+
+from __future__ import annotations
+
+import boto3  # noqa: F401
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: F401
+from peer import Job, parse_job, reported
+
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+
+def export(job: Job) -> None:
+    operator = CurationAuditToS3Operator(
+        task_id="export",
+        s3_bucket=job.bucket,
+        s3_key="bench/export{suffix}",
+        file_format=job.file_format,
+        start=job.start,
+        end=job.end,
+    )
+    operator.execute({})
+
+
+if __name__ == "__main__":
+    the_job = parse_job()
+    with reported(the_job):
+        export(the_job)
