@@ -11,8 +11,11 @@ import csv
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import and_
 from typing import IO
 
 from airflow_provider_curation.audit.endpoint import CSV_INCOMPLETE_MEMBER, CSV_MEMBER
@@ -92,7 +95,7 @@ class _Columns:
         self._needed = {name: self._places[name] for name in ("id", "created_at", "action") if name in self._places}
         self._cut = max(self._needed.values()) + 1
 
-    def starts(self, block: bytes) -> dict[str, list[bytes]] | None:
+    def starts(self, block: bytes) -> dict[str, tuple[bytes, ...]] | None:
         """Return the needed columns of a block of records, cut at commas; ``None`` if that could be wrong.
 
         It is right if no quote stands before the last needed column, and each line is a record.
@@ -100,12 +103,14 @@ class _Columns:
         lines = block.removesuffix(b"\n").split(b"\n")
         cut = self._cut
         parts = [line.split(b",", cut) for line in lines]
-        for line, cells in zip(lines, parts, strict=True):
-            if len(cells) <= cut:
+        if min(map(len, parts)) <= cut:
+            return None
+        columns = list(zip(*parts, strict=True))
+        if b'"' in block:
+            odd = 1 in map(and_, map(bytes.count, lines, repeat(b'"')), repeat(1))
+            if odd or any(b'"' in b"".join(column) for column in columns[:cut]):
                 return None
-            if b'"' in line and (line.count(b'"') % 2 or line.count(b'"') != cells[cut].count(b'"')):
-                return None
-        return {name: [cells[place] for cells in parts] for name, place in self._needed.items()}
+        return {name: columns[place] for name, place in self._needed.items()}
 
     def cells(self, record: bytes) -> dict[str, str]:
         """Return a record's cells by the columns' names."""
@@ -226,7 +231,7 @@ class _Gathered:
             return rest
         return self._add_simple(block, starts)
 
-    def _add_simple(self, block: bytes, starts: dict[str, list[bytes]]) -> bytes:
+    def _add_simple(self, block: bytes, starts: dict[str, tuple[bytes, ...]]) -> bytes:
         """Take in a block of which every event is kept, without looking at its rows one by one."""
         ids = list(map(int, starts["id"]))
         rows = len(ids)
@@ -241,13 +246,15 @@ class _Gathered:
         if ids != sorted(ids) or (self._last is not None and ids[0] <= self._last[0]):
             raise RowsShiftedError(self._query.asked, _DISORDER)
         self._rows += rows
-        times = [time.decode() for time in starts["created_at"][:rows]] if "created_at" in starts else []
-        check_times(self._query, times)
+        times = starts["created_at"][:rows] if "created_at" in starts else (b"",) * rows
+        if "created_at" in starts:
+            check_times(self._query, _ends(times))
         actions = dict(zip(ids, starts["action"], strict=False)) if "action" in starts else dict.fromkeys(ids, _UNKNOWN)
         events = len(actions)
-        tally = Tally(read=events, kept=events, rows=rows, first=EventMark(ids[0], times[0] if times else ""))
-        tally.last = EventMark(ids[-1], times[-1] if times else "")
-        tally.actions.update(action.decode() for action in actions.values())
+        tally = Tally(read=events, kept=events, rows=rows)
+        tally.first, tally.last = EventMark(ids[0], times[0].decode()), EventMark(ids[-1], times[-1].decode())
+        for action, number in Counter(actions.values()).items():
+            tally.actions[action.decode()] += number
         self._tally.add(tally)
         self._count += events
         self._first = self._first or (ids[0], ())
@@ -339,3 +346,9 @@ class _Gathered:
             header=header,
             answer_rows=answer_rows,
         )
+
+
+def _ends(times: Sequence[bytes]) -> list[str]:
+    """Return the first and the last of many times, or all of them if their text does not order them."""
+    in_utc = all(map(bytes.endswith, times, repeat(b"Z")))
+    return [time.decode() for time in ((min(times), max(times)) if in_utc else times)]

@@ -9,6 +9,7 @@ import hashlib
 import io
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -129,17 +130,18 @@ class ChunkReader(io.RawIOBase):
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._rest = bytearray()
+        self._rest: deque[bytes] = deque()
+        self._size = 0
         self._error: BaseException | None = None
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            # A generator that raised is finished, and would end the object cleanly if it were read again.
-            if self._error is not None:
-                raise self._error
+        # A generator that raised is finished, and would end the object cleanly if it were read again.
+        if self._error is not None:
+            raise self._error
+        while size < 0 or self._size < size:
             try:
                 chunk = next(self._chunks, None)
             except BaseException as error:
@@ -147,8 +149,20 @@ class ChunkReader(io.RawIOBase):
                 raise
             if chunk is None:
                 break
-            self._rest += chunk
-        size = len(self._rest) if size < 0 else size
-        taken = bytes(memoryview(self._rest)[:size])
-        del self._rest[:size]
+            self._rest.append(chunk)
+            self._size += len(chunk)
+        taken = self._taken(self._size if size < 0 else size)
+        self._size -= len(taken)
         return taken
+
+    def _taken(self, size: int) -> bytes:
+        """Take so many bytes off the chunks that wait; one copy of them, since an upload asks for megabytes."""
+        pieces = []
+        while self._rest and size > 0:
+            piece = self._rest.popleft()
+            if len(piece) > size:
+                self._rest.appendleft(piece[size:])
+                piece = piece[:size]
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)

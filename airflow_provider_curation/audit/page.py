@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from itertools import takewhile
+from itertools import repeat, takewhile
 from typing import IO, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -229,7 +229,7 @@ def check_times(query: Query, times: Sequence[str]) -> None:
     if not times:
         return
     # Text order is time order while every time is in UTC with Z, so two of them need parsing, not two thousand.
-    ends = (min(times), max(times)) if all(time.endswith("Z") for time in times) else times
+    ends = (min(times), max(times)) if all(map(str.endswith, times, repeat("Z"))) else times
     try:
         moments = [_whole_second(time) for time in ends]
     except ValueError as error:

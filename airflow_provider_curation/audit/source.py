@@ -103,7 +103,7 @@ class CsvSource(JsonSource):
     #: A page's last event is left to the next page, since a server that counts rows may have cut it.
     overlap = 2
     #: A compromise: few requests on servers with large answers, bounded temporary files and offsets on the others.
-    slice_rows = 100_000
+    slice_rows = 50_000
 
     def __init__(
         self,

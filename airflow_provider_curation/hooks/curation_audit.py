@@ -262,7 +262,7 @@ class CurationAuditHook(HttpHook):
 
         The file appears at the path only when it was verified; a file that is there is replaced then.
 
-        :return: ``events``, ``rows`` (header apart), the zip's ``bytes`` and ``sha256``, ``actions`` (events by action).
+        :return: ``events``, ``rows`` (header apart), the zip's ``bytes`` and ``sha256``, ``actions`` (events by each).
         :raises IncompleteExportError: if the events do not add up to the server's count, in several readings.
         """
         window = Window.parse(start, end)

@@ -1,6 +1,6 @@
 """This provider: `CurationAuditToS3Operator` with its defaults, executed as a task would.
 
-The connections come from the environment (`AIRFLOW_CONN_…`). boto3, which the operator imports late, belongs to the
+The connections come from the environment (`AIRFLOW_CONN_…`). boto3 and the hook, which the operator imports late, belong to the
 imports here, so that time and memory are counted as for the other peers.
 """
 
@@ -10,6 +10,7 @@ import boto3  # noqa: F401
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: F401
 from peer import Job, parse_job, reported
 
+from airflow_provider_curation.hooks.curation_audit import CurationAuditHook  # noqa: F401
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
 
