@@ -45,7 +45,8 @@ def _cure(context: Mapping[str, Any], interval_start: datetime | None, start: ob
     if context.get("partition_key") is not None:
         return (
             f"{asked} run has a partition ({context['partition_key']}) and no data interval. Give the operator "
-            f'{missing} made from partition_date, such as start="{{{{ partition_date }}}}".'
+            f'{missing} made from partition_date, such as start="{{{{ partition_date }}}}" and '
+            'end="{{ partition_date + macros.timedelta(days=1) }}".'
         )
     if interval_start is None:
         return (

@@ -106,6 +106,8 @@ class WindowReader:
     def __init__(self, source: PageSource, window: Window, stop: threading.Event | None = None) -> None:
         self.window = window
         self.tally = Tally()
+        #: Events that arrived so far, those of a slice that is not whole yet included: for showing progress.
+        self.arrived = 0
         #: Slices planned, those that had to be divided included.
         self.slices = 0
         self._source = source
@@ -326,6 +328,7 @@ class WindowReader:
         part.first = None
         total = page.total
         pages = [page]
+        self.arrived = self.tally.read + page.count
         place = page.count - 1
         while page.count and (total is None or place + 1 < total):
             self._refill()
@@ -333,6 +336,7 @@ class WindowReader:
             if total is None and following.count == 1:
                 break
             pages.append(following)
+            self.arrived += following.tally.read
             page = following
             place += following.count - 1
         read = sum(each.tally.read for each in pages)

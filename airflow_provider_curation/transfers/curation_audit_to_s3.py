@@ -237,7 +237,7 @@ class CurationAuditToS3Operator(BaseOperator):
         }
         try:
             key = self.s3_key.format(**fields)
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"s3_key={self.s3_key!r} cannot be filled in ({type(error).__name__}: {error}); its fields are "
                 f"{', '.join('{' + name + '}' for name in fields)}."

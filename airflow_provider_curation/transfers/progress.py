@@ -41,7 +41,7 @@ class ProgressLog:
         """Return one line: events so far, of how many, events a second, bytes, and the time left."""
         export = self._export
         elapsed = max(time.monotonic() - self._started, 1e-3)
-        read, total = export.tally.read, export.reader.total_before
+        read, total = export.reader.arrived, export.reader.total_before
         rate = read / elapsed
         parts = [f"{read:,} of {total:,} events" if total is not None else f"{read:,} events"]
         parts.append(f"{rate:,.0f} events/s")
