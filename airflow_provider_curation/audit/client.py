@@ -198,8 +198,7 @@ class AuditClient:
         """Send one request and give its answer if that is a 200."""
         self.requests += 1
         try:
-            response = self._session.get(self._base_url + asked.path, params=params, stream=True, timeout=self._timeout)
-            with closing(response):
+            with closing(self._get(asked, params)) as response:
                 if response.status_code != 200:
                     raise self._status_error(asked, response)
                 yield response
@@ -214,6 +213,15 @@ class AuditClient:
             raise errors.CutAnswerError(asked, f"a body that ended early ({_reason(error)})") from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, HTTPException) as error:
             raise errors.ConnectionFailedError(asked, f"no whole answer ({_reason(error)})") from None
+
+    def _get(self, asked: Asked, params: dict[str, str]) -> requests.Response:
+        try:
+            return self._session.get(self._base_url + asked.path, params=params, stream=True, timeout=self._timeout)
+        except requests.exceptions.RequestException:
+            raise
+        except OSError as error:
+            # What requests raises for a CA bundle or a certificate that is not there.
+            raise errors.TlsError(asked, f"no connection ({error})") from None
 
     def _status_error(self, asked: Asked, response: requests.Response) -> errors.RequestError:
         status = response.status_code

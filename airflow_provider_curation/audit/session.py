@@ -73,10 +73,11 @@ class PlatformSession(requests.Session):
         verify: bool | str | None,
         cert: Any,
     ) -> Any:
-        """Let the environment's CA bundle not override the connection's ``verify``, as requests would."""
+        """Let the environment's CA bundle and proxies not override the connection's own, as requests would."""
         settings: Any = super().merge_environment_settings(url, proxies or {}, stream, verify, cert)
         if verify is None and self.verify is not True:
             settings["verify"] = self.verify
+        settings["proxies"].update({**self.proxies, **(proxies or {})})
         return settings
 
 

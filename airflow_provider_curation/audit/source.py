@@ -115,6 +115,7 @@ class CsvSource(JsonSource):
     ) -> None:
         super().__init__(client, dry_run=dry_run, wanted=wanted, rows=CSV_ROWS, concurrency=concurrency)
         self._header: bytes | None = None
+        self._line_break = b"\n"
         self._seen_rows = 0
         #: Rows of each slice's last event.
         self._last_rows: dict[Window, int] = {}
@@ -135,7 +136,7 @@ class CsvSource(JsonSource):
         if self._header is None:
             self._csv(next(window.split(REQUEST_WIDTH)), 0, 0, threading.Event())
         assert self._header is not None
-        return self._header + b"\n"
+        return self._header + self._line_break
 
     def _csv(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> CsvPage:
         # A few events are had from every server at once; more are asked for as if the server gave 500,000.
@@ -152,7 +153,7 @@ class CsvSource(JsonSource):
         self._seen_rows = max(self._seen_rows, page.answer_rows)
         header = page.header.rstrip(b"\r\n")
         if self._header is None:
-            self._header = header
+            self._header, self._line_break = header, page.header[len(header) :] or b"\n"
         elif self._header != header:
             raise UnexpectedAnswerError(query.asked, "a CSV header that differs from the one of the answer before")
         return page
