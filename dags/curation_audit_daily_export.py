@@ -1,0 +1,77 @@
+"""Each day's audit events of JFrog Curation, kept in S3: the same file for Airflow 2.11 and 3.
+
+Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The bucket is the DAG's parameter `bucket`.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, Asset
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+# [START howto_assets]
+# One asset for each export, so that other DAGs can follow it with schedule=[Asset("curation-audit-events")]. It is
+# updated when the object is there, and the update's `extra` holds the object's uri, window, counts and SHA-256.
+EVENTS = Asset("curation-audit-events")
+EVENTS_CSV = Asset("curation-audit-events-csv")
+DRY_RUN = Asset("curation-audit-dry-run")
+# [END howto_assets]
+
+# [START howto_dag]
+with DAG(
+    dag_id="curation_audit_daily_export",
+    # On Airflow 3 "@daily" alone gives each run an *empty* data interval, which the operator refuses. With this
+    # timetable the run that starts at a midnight has the whole day before it as its interval, on every Airflow.
+    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    # Set this to the first day that you want. The server forgets events after 30 days: a run for an older day fails at
+    # once and says so, since its object would be short of events.
+    start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
+    # Days that were missed, while Airflow was down or the DAG was paused, are made up for: each run reads its own day.
+    catchup=True,
+    # Not all of them at once, though: they read from the same server. The limit for all DAGs together is a pool: make
+    # one with `airflow pools set curation 2 "Curation exports"`, and add "pool": "curation" to the default_args.
+    max_active_runs=2,
+    default_args={
+        # Requests are retried by the connection within a task; these retries are for an outage that lasts: after 2, 4,
+        # 8, ... minutes. What a retry cannot mend, such as a refused token, ends the task without one.
+        "retries": 5,
+        "retry_delay": timedelta(minutes=2),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(hours=1),
+        "execution_timeout": timedelta(hours=3),
+    },
+    params={"bucket": "audit-archive"},
+    tags=["curation", "audit"],
+    doc_md=__doc__,
+) as dag:
+    # [END howto_dag]
+    # [START howto_operator_jsonl]
+    # One event a line, in the server's own bytes. The window is the run's data interval; the default key holds its
+    # start and end, so that clearing a run writes the same object again.
+    CurationAuditToS3Operator(
+        task_id="export_events",
+        s3_bucket="{{ params.bucket }}",
+        outlets=[EVENTS],
+    )
+    # [END howto_operator_jsonl]
+
+    # [START howto_operator_csv]
+    # The same events as the server's own CSV: a zip with one audit_packages.csv.
+    CurationAuditToS3Operator(
+        task_id="export_events_csv",
+        s3_bucket="{{ params.bucket }}",
+        file_format="csv",
+        outlets=[EVENTS_CSV],
+    )
+    # [END howto_operator_csv]
+
+    # [START howto_operator_dry_run]
+    # What policies in dry-run mode would have blocked: one line per event and policy.
+    CurationAuditToS3Operator(
+        task_id="export_dry_run",
+        s3_bucket="{{ params.bucket }}",
+        dry_run=True,
+        outlets=[DRY_RUN],
+    )
+    # [END howto_operator_dry_run]

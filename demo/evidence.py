@@ -1,0 +1,180 @@
+"""What the demo's run left in S3: shown to people, and compared with what the simulated server knows to be true."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_curation.simulator import Simulator
+
+MANIFEST = ".manifest.json"
+_INDENT = " " * 6
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of UTC."""
+
+    start: datetime
+
+    @classmethod
+    def of(cls, start: datetime | None) -> Day:
+        """Make a day of its midnight; without one it is the latest day whose events have all appeared by now."""
+        if start is not None:
+            return cls(start)
+        settled = datetime.now(timezone.utc) - timedelta(minutes=10)
+        return cls(settled.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1))
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(days=1)
+
+    def __str__(self) -> str:
+        return f"{self.start:%A, %Y-%m-%d}"
+
+
+class Archive:
+    """The objects of a bucket."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self.sizes: dict[str, int] = {
+            entry["Key"]: entry["Size"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])
+        }
+
+    def read(self, key: str) -> bytes:
+        body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return body
+
+    def open_uploads(self) -> int:
+        """Uploads that were begun and never ended: they cost money, and nobody sees them."""
+        return len(self._client.list_multipart_uploads(Bucket=self._bucket).get("Uploads", []))
+
+
+@dataclass(frozen=True)
+class Export:
+    """One exported object, read back."""
+
+    key: str
+    raw: bytes
+    manifest: dict[str, Any]
+
+    @classmethod
+    def read(cls, archive: Archive, key: str) -> Export:
+        return cls(key, archive.read(key), json.loads(archive.read(key + MANIFEST)))
+
+    @property
+    def name(self) -> str:
+        what = "dry-run rows" if self.dry_run else "events"
+        return f"{what} as {'CSV' if self.is_csv else 'JSONL'}"
+
+    @property
+    def is_csv(self) -> bool:
+        return self.key.endswith(".csv.zip")
+
+    @property
+    def dry_run(self) -> bool:
+        return "/dry_run/" in self.key
+
+    def content(self) -> bytes:
+        """What is in the object, uncompressed."""
+        if not self.is_csv:
+            return gzip.decompress(self.raw)
+        with zipfile.ZipFile(io.BytesIO(self.raw)) as archive:
+            return archive.read("audit_packages.csv")
+
+    def ids(self) -> list[str]:
+        """The events' ids, in the object's order; a CSV has a row for each of an event's policies."""
+        if self.is_csv:
+            rows = csv.DictReader(io.StringIO(self.content().decode(), newline=""))
+            return list(dict.fromkeys(row["id"] for row in rows))
+        return [str(json.loads(line)["id"]) for line in self.content().splitlines()]
+
+    def truth(self, tenant: Simulator, day: Day) -> bytes:
+        """What the content must be, by the simulated server's own events."""
+        if self.is_csv:
+            return tenant.truth_csv(day.start, day.end, self.dry_run)
+        return b"".join(line + b"\n" for line in tenant.truth_lines(day.start, day.end, self.dry_run))
+
+
+def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], None]) -> bool:
+    """Print what is in S3, and whether it is true; the same as a boolean."""
+    for key, size in archive.sizes.items():
+        print(f"{size:>11,} bytes  {key}")
+    exports = [Export.read(archive, key) for key in archive.sizes if key + MANIFEST in archive.sizes]
+    exports.sort(key=lambda export: (export.dry_run, export.is_csv))
+    for export in exports:
+        manifest = export.manifest
+        actions = ", ".join(f"{count:,} {action}" for action, count in manifest["actions"].items())
+        print(f"\n{export.name}: {manifest['events']:,} ({actions}). It begins with:")
+        for line in export.content().decode().split("\n")[: 3 if export.is_csv else 2]:
+            print(_shortened(line))
+    print("\nThe names and mail addresses in them are made up, as is all the rest. Real events name real people.")
+
+    title("4. The manifest beside the first of them: what an auditor reads")
+    print(json.dumps(exports[0].manifest, indent=2) if exports else "There is none.")
+
+    title("5. Is it true?")
+    statements = list(_statements(archive, exports, tenant, day))
+    for said, true in statements:
+        print(f"{'true   ' if true else 'UNTRUE '} {said}")
+    if not all(true for _, true in statements):
+        return False
+    events, rows = tenant.count(day.start, day.end), tenant.count(day.start, day.end, True)
+    print(
+        f"\nWhat this shows: for {day} the server counted {events:,} events before they were read and {events:,}\n"
+        f"after, and the objects hold just these, each once; the same for {rows:,} dry-run rows. Had a count\n"
+        "differed, there would be no object, and an error that says why."
+    )
+    return True
+
+
+def _statements(archive: Archive, exports: list[Export], tenant: Simulator, day: Day) -> Iterable[tuple[str, bool]]:
+    """Each thing that is claimed, and whether it holds."""
+    names = sorted(export.name for export in exports)
+    expected = ["dry-run rows as JSONL", "events as CSV", "events as JSONL"]
+    yield f"There are three exports: {', '.join(expected)}.", names == expected
+    for export in exports:
+        manifest = export.manifest
+        count = tenant.count(day.start, day.end, export.dry_run)
+        counts = [manifest[name] for name in ("total_before", "events_read", "events", "total_after")]
+        yield (
+            f"{export.name}: counted before {counts[0]:,}, read {counts[1]:,}, written {counts[2]:,}, counted after "
+            f"{counts[3]:,}; there are {count:,}.",
+            counts == [count] * 4 and count > 0 and manifest["reconciled"] is True,
+        )
+        yield (
+            f"{export.name}: the content is what the server holds, byte for byte.",
+            export.content() == export.truth(tenant, day),
+        )
+        window = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (day.start, day.end)]
+        yield (
+            f"{export.name}: the manifest's window is that day, and its SHA-256 that of the object.",
+            [manifest["start"], manifest["end"]] == window
+            and manifest["sha256"] == hashlib.sha256(export.raw).hexdigest(),
+        )
+    events = [export.ids() for export in exports if not export.dry_run]
+    yield (
+        "JSONL and CSV hold the same events in the same order, none twice.",
+        len(events) == 2 and events[0] == events[1] and len(set(events[0])) == len(events[0]),
+    )
+    yield (
+        "Nothing else is in the bucket, and no upload was left open.",
+        len(archive.sizes) == 2 * len(exports) and archive.open_uploads() == 0,
+    )
+
+
+def _shortened(line: str) -> str:
+    width = max(shutil.get_terminal_size((120, 40)).columns, 60) - len(_INDENT)
+    return _INDENT + (line if len(line) <= width else line[: width - 1] + "…")

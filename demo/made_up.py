@@ -1,0 +1,72 @@
+"""The two servers of the demo, as threads of this process on free ports: a Curation tenant and an S3 API."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from evidence import Day
+
+from airflow_provider_curation.simulator import Simulator, SimulatorSettings
+
+BUCKET = "audit-archive"
+TOKEN = "made-up-access-token"
+EVENTS = 1_000_000
+#: How long the export of a day's events is to last, so that its log has a line of progress: one every ten seconds.
+_SECONDS_TO_WATCH = 11.5
+
+
+def made_up_tenant(day: Day) -> Simulator:
+    """A healthy server with a million events in the 30 days until now, which wants a token, and takes its time."""
+    settings = SimulatorSettings(events=EVENTS, end=datetime.now(timezone.utc), tokens=(TOKEN,))
+    pages = math.ceil(Simulator(settings).count(day.start, day.end) / 2000)
+    # Two counts and a first page; the other pages come four at a time.
+    rounds = 3 + math.ceil((pages - 1) / 4)
+    return Simulator(replace(settings, latency=round(_SECONDS_TO_WATCH / rounds, 1)))
+
+
+class S3Server:
+    """Where the S3 API is, and how to reach it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def connection_json(self) -> str:
+        """The Airflow connection, as JSON."""
+        extra = {"endpoint_url": self.url, "region_name": "us-east-1"}
+        return json.dumps({"conn_type": "aws", "login": "made-up", "password": "made-up", "extra": extra})
+
+    def client(self) -> Any:
+        """A boto3 client."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="made-up",
+            aws_secret_access_key="made-up",
+        )
+
+
+@contextmanager
+def made_up_s3() -> Iterator[S3Server]:
+    """An S3 API with one empty bucket."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        s3 = S3Server(f"http://{host}:{port}")
+        s3.client().create_bucket(Bucket=BUCKET)
+        yield s3
+    finally:
+        server.stop()

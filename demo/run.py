@@ -1,0 +1,142 @@
+"""What `make demo` runs: a made-up tenant, an S3 API and Airflow; one DAG run of yesterday; and what it left in S3.
+
+Nothing outlives it: the servers are threads of this process, Airflow is its one child, and the files are in a temporary
+directory, which is kept only when something failed, for its log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+from child import STOP_SIGNALS, AirflowFailed, Child
+from evidence import Archive, Day, show
+from made_up import BUCKET, TOKEN, made_up_s3, made_up_tenant
+
+DAG_ID = "curation_audit_daily_export"
+DAGS = Path(__file__).resolve().parent.parent / "dags"
+
+
+def main() -> int:
+    """Run the demo; its exit status is 0 only if everything that it says is true."""
+    arguments = _parser().parse_args()
+    for stop in STOP_SIGNALS:
+        signal.signal(stop, _interrupt)
+    started = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            true = _demo(stack, Day.of(arguments.day))
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running, and nothing is left behind.", flush=True)
+        return 130
+    except AirflowFailed as failure:
+        print(f"\nFAILED: {failure}", flush=True)
+        return 1
+    seconds = time.monotonic() - started
+    if not true:
+        print("\nFAILED: something above is UNTRUE.", flush=True)
+        return 1
+    print(f"\nEverything was stopped and deleted. The demo took {seconds:.0f} s.", flush=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--day",
+        type=lambda text: datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc),
+        help="the day to export, one of the last 29, such as 2026-03-09 (default: yesterday, in UTC)",
+    )
+    return parser
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Once: what cleans up must not be interrupted in turn.
+    for stop in STOP_SIGNALS:
+        signal.signal(stop, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _demo(stack: ExitStack, day: Day) -> bool:
+    _forget_the_users_settings()
+    home = stack.enter_context(_home())
+    tenant = stack.enter_context(made_up_tenant(day))
+    s3 = stack.enter_context(made_up_s3())
+
+    events, rows = tenant.count(day.start, day.end), tenant.count(day.start, day.end, dry_run=True)
+    _title("1. What runs here")
+    print(f"Curation  {tenant.url}, simulated: a tenant with {tenant.settings.events:,} made-up events in 30 days, of")
+    print(f"          them {events:,} on {day}, and {rows:,} rows of dry-run policies. It wants a token,")
+    print(f"          and takes {tenant.settings.latency:.1f} s for each answer, so that there is something to watch.")
+    print(f"S3        {s3.url}, simulated, with an empty bucket {BUCKET!r}.")
+    print(
+        f"Airflow   {version('apache-airflow')}, with a directory and a database of its own. It starts now.", flush=True
+    )
+
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_CURATION_DEFAULT": tenant.connection_json(password=TOKEN),
+        "AIRFLOW_CONN_AWS_DEFAULT": s3.connection_json(),
+        # One format on Airflow 2 and 3, with the logger's name.
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        "AIRFLOW__LOGGING__LOG_FORMAT": "%(levelname)s [%(name)s] %(message)s",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+    sys.stdout.flush()
+    airflow = stack.enter_context(Child(environment, home / "airflow.log"))
+    airflow.run("db", "migrate")
+
+    # The interval of a run with this logical date is the day before it, on Airflow 2 and on 3.
+    command = ("dags", "test", DAG_ID, f"{day.end:%Y-%m-%dT%H:%M:%S+00:00}")
+    _title(f"2. airflow {' '.join(command)}")
+    print(f"The run's data interval, and so the window of each of its three tasks, is {day}. From the tasks' logs:")
+    airflow.run(*command, tell=lambda seconds, line: print(f"[{seconds:3.0f} s] {line}", flush=True))
+
+    archive = Archive(s3.client(), BUCKET)
+    _title("3. What is in S3 now")
+    return show(archive, tenant, day, _title)
+
+
+def _title(text: str) -> None:
+    print(f"\n{text}\n{'-' * min(len(text), shutil.get_terminal_size((120, 40)).columns)}", flush=True)
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """A directory that is deleted, except after a failure."""
+    home = Path(tempfile.mkdtemp(prefix="curation-demo-"))
+    try:
+        yield home
+    except AirflowFailed:
+        print(f"\nThe whole log is kept in {home / 'airflow.log'}", flush=True)
+        raise
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _forget_the_users_settings() -> None:
+    """Of the user's Airflow, AWS and proxies nothing is used: what runs here talks to this machine only."""
+    for name in list(os.environ):
+        if name.startswith(("AIRFLOW", "AWS_", "BOTO_")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""An Airflow home, an S3 API and quick waits for the tests that talk to servers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+
+# Before Airflow's first import, unless the tests' own conftest has seen to it.
+if "airflow" not in sys.modules and not os.environ.get("AIRFLOW_HOME", "").startswith(tempfile.gettempdir()):
+    import atexit
+
+    _home = tempfile.mkdtemp(prefix="airflow-home-")
+    atexit.register(shutil.rmtree, _home, ignore_errors=True)
+    os.environ["AIRFLOW_HOME"] = _home
+    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+import botocore.loaders
+import botocore.session
+from hypothesis import HealthCheck, settings
+from moto.server import ThreadedMotoServer
+
+from airflow_provider_curation.audit import client, export, reader
+from airflow_provider_curation.audit.client import RetryPolicy
+from tests.integration.support import AWS, Bucket, QuickEvent, aws_connection, s3_client
+
+settings.register_profile(
+    "repeatable",
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("explore", parent=settings.get_profile("repeatable"), max_examples=400, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+# The fixtures of a module are asked for by name: other tests here want Airflow as it is.
+
+
+@pytest.fixture(scope="module")
+def quick_waits() -> Iterator[None]:
+    """Let the client, and a reader that reads a slice again, wait for milliseconds instead of seconds."""
+    policy = partial(RetryPolicy, first_wait=0.001, longest_wait=0.01, longest_retry_after=0.01)
+    quick = SimpleNamespace(**{**vars(threading), "Event": QuickEvent})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "RetryPolicy", policy)
+        for module in (reader, export):
+            patch.setattr(module, "threading", quick)
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_loader() -> Iterator[None]:
+    """Let every boto client take S3's description from memory; reading it takes longer than a small export."""
+    loader = botocore.loaders.create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda search_path_string=None: loader)
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """The address of an S3 API."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def aws_default(s3_url: str) -> Iterator[None]:
+    """The connection ``aws_default`` leads to the S3 API."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"AIRFLOW_CONN_{AWS.upper()}", json.dumps(aws_connection(s3_url)))
+        yield
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def bucket(s3_url: str) -> Bucket:
+    """A new bucket."""
+    return Bucket.create(s3_client(s3_url), f"audit-archive-{next(_numbers)}")

@@ -1,0 +1,271 @@
+"""Every DAG of dags/ under Airflow, a simulated server and an S3 API: what it writes is what the server holds."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import inspect
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_curation.simulator import Simulator
+from tests.integration.support import aws_connection, s3_client
+
+DAGS = Path(__file__).parents[2] / "dags"
+EXPORT = DAGS / "curation_audit_daily_export.py"
+BUCKET = "audit-archive"
+DAY = timedelta(days=1)
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180, method="thread")]
+
+
+# Airflow, S3 and the server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def airflow_database() -> Iterator[None]:
+    """A database of this process's own, which knows the folder of DAGs."""
+    bundle = {
+        "name": "examples",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(DAGS)},
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+        from airflow.utils import db
+
+        db.initdb()
+        yield
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the S3 API, with the DAGs' bucket, empty; the DAGs' connection leads there too."""
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws_connection(s3_url)))
+    client = s3_client(s3_url)
+    client.create_bucket(Bucket=BUCKET)
+    for key in keys(client):
+        client.delete_object(Bucket=BUCKET, Key=key)
+    return client
+
+
+@pytest.fixture
+def server(curation_simulator_factory: Callable[..., Simulator]) -> Simulator:
+    return curation_simulator_factory(events=20_000, tokens=("made-up-token",))
+
+
+@pytest.fixture
+def midnight() -> datetime:
+    """The end of the latest day that has settled, so that no task waits for it."""
+    settled = datetime.now(timezone.utc) - timedelta(minutes=10)
+    return settled.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def load(path: Path, change: tuple[str, str] = ("", "")) -> list[Any]:
+    """The DAGs of a file, with a piece of its text replaced by another."""
+    from airflow.providers.common.compat.sdk import DAG
+
+    source = path.read_text()
+    assert change[0] in source
+    names: dict[str, Any] = {"__name__": f"example_{path.stem}", "__file__": str(path)}
+    exec(compile(source.replace(*change) if change[0] else source, path, "exec"), names)
+    return [value for value in names.values() if isinstance(value, DAG)]
+
+
+def run(dag: Any, logical_date: datetime | None, retries: int = 0, **conf: Any) -> Any:
+    """One run, in this process; its parameter for the date differs between Airflow's versions.
+
+    Retries are waited for as in earnest, so that a test has to ask for them.
+    """
+    for task in dag.tasks:
+        task.retries = retries
+    name = "logical_date" if "logical_date" in inspect.signature(dag.test).parameters else "execution_date"
+    return dag.test(**{name: logical_date}, run_conf=conf)
+
+
+def states(dag_run: Any) -> dict[str, str]:
+    return {instance.task_id: str(instance.state) for instance in dag_run.get_task_instances()}
+
+
+def keys(s3: Any) -> list[str]:
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+
+def body(s3: Any, key: str) -> bytes:
+    return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def asset_extras() -> dict[str, dict[str, Any]]:
+    """What the latest update of each asset carries, by the asset's name."""
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.asset import AssetEvent as Event
+    except ImportError:
+        from airflow.models.dataset import DatasetEvent as Event
+    with create_session() as session:
+        return {event.uri: dict(event.extra) for event in session.query(Event).order_by(Event.id)}
+
+
+def register(dags: Path) -> None:
+    """Have the database know the assets of the DAGs: on Airflow 3 `dag.test` does it."""
+    from airflow.models import DagBag
+
+    if hasattr(DagBag, "sync_to_db"):
+        DagBag(str(dags), include_examples=False).sync_to_db()
+
+
+# With an interval
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
+def test_writes_what_the_server_holds(path: Path, s3: Any, server: Simulator, midnight: datetime) -> None:
+    from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+    [dag] = load(path)
+    register(DAGS)
+
+    dag_run = run(dag, midnight)
+
+    assert set(states(dag_run).values()) == {"success"}, states(dag_run)
+    assert (dag_run.data_interval_start, dag_run.data_interval_end) == (midnight - DAY, midnight)
+    expected_keys = set()
+    for task in dag.tasks:
+        assert isinstance(task, CurationAuditToS3Operator)
+        result = xcom(dag_run, task.task_id)
+        assert content(s3, result["key"]) == truth(server, midnight, task)
+        check_result(s3, result, server, midnight, task)
+        check_links(dag_run, result, server, task)
+        assert [asset_extras()[outlet.uri] for outlet in task.outlets] == [result] * len(task.outlets)
+        expected_keys |= {result["key"], result["manifest_key"]}
+    assert set(keys(s3)) == expected_keys
+    assert len(expected_keys) == 2 * len(dag.tasks)
+
+
+def xcom(dag_run: Any, task_id: str) -> dict[str, Any]:
+    [instance] = [each for each in dag_run.get_task_instances() if each.task_id == task_id]
+    result = instance.xcom_pull(task_ids=task_id)
+    assert isinstance(result, dict)
+    return result
+
+
+def content(s3: Any, key: str) -> bytes:
+    """What is in an object, without its compression."""
+    raw = body(s3, key)
+    if key.endswith(".jsonl.gz"):
+        return gzip.decompress(raw)
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        assert archive.namelist() == ["audit_packages.csv"]
+        return archive.read("audit_packages.csv")
+
+
+def truth(server: Simulator, midnight: datetime, task: Any) -> bytes:
+    window, dry_run = (midnight - DAY, midnight), bool(task.dry_run)
+    if task.file_format == "csv":
+        return server.truth_csv(*window, dry_run=dry_run)
+    return b"".join(line + b"\n" for line in server.truth_lines(*window, dry_run=dry_run))
+
+
+def check_result(s3: Any, result: dict[str, Any], server: Simulator, midnight: datetime, task: Any) -> None:
+    count = server.count(midnight - DAY, midnight, dry_run=bool(task.dry_run))
+    raw = body(s3, result["key"])
+    assert count > 0
+    assert result["events"] == sum(result["actions"].values()) == count
+    assert result["stream"] == ("dry_run" if task.dry_run else "events")
+    assert (result["bytes"], result["sha256"]) == (len(raw), hashlib.sha256(raw).hexdigest())
+    manifest = json.loads(body(s3, result["manifest_key"]))
+    assert manifest["total_before"] == manifest["total_after"] == manifest["events"] == count
+    assert manifest["reconciled"] is True
+    assert manifest["dag_run"]["task_id"] == task.task_id
+
+
+def check_links(dag_run: Any, result: dict[str, Any], server: Simulator, task: Any) -> None:
+    """What the user interface asks for: on Airflow 3 the worker has stored it, on 2 the link is asked."""
+    [instance] = [each for each in dag_run.get_task_instances() if each.task_id == task.task_id]
+    for link, part in zip(task.operator_extra_links, (result["key"].partition("=")[0], server.url), strict=True):
+        if hasattr(dag_run, "execution_date"):
+            address = task.get_extra_links(instance, link.name)
+        else:
+            address = instance.xcom_pull(task_ids=task.task_id, key=link.xcom_key)
+        assert address.startswith("http")
+        assert part in address
+
+
+def test_a_second_run_of_a_day_writes_the_same_bytes(s3: Any, server: Simulator, midnight: datetime) -> None:
+    [dag] = load(EXPORT)
+    run(dag, midnight)
+    before = {key: body(s3, key) for key in keys(s3) if not key.endswith(".manifest.json")}
+    assert len(before) == 3
+
+    dag_run = run(dag, midnight)
+
+    assert set(states(dag_run).values()) == {"success"}
+    assert {key: body(s3, key) for key in keys(s3) if not key.endswith(".manifest.json")} == before
+
+
+def test_the_bucket_is_a_parameter(s3: Any, server: Simulator, midnight: datetime) -> None:
+    s3.create_bucket(Bucket="another-archive")
+    [dag] = load(EXPORT)
+
+    run(dag, midnight, bucket="another-archive")
+
+    assert keys(s3) == []
+    assert s3.list_objects_v2(Bucket="another-archive")["KeyCount"] == 6
+
+
+# Without one
+
+
+def test_an_empty_interval_is_refused_with_the_cure(s3: Any, server: Simulator, midnight: datetime) -> None:
+    [dag] = load(EXPORT, ('CronDataIntervalTimetable("@daily", timezone="UTC")', "None"))
+    errors = remember_errors(dag)
+
+    dag_run = run(dag, midnight + timedelta(minutes=1), retries=5)
+
+    assert dag_run.data_interval_start == dag_run.data_interval_end
+    refused_with_the_cure(dag_run, errors, s3, server)
+    for error in errors.values():
+        assert "empty data interval" in str(error)
+        assert "CronDataIntervalTimetable('@daily', timezone='UTC')" in str(error)
+
+
+def test_no_interval_is_refused_with_the_cure(s3: Any, server: Simulator) -> None:
+    [dag] = load(EXPORT)
+    if "logical_date" not in inspect.signature(dag.test).parameters:
+        pytest.skip("Airflow 2 gives every run an interval")
+    errors = remember_errors(dag)
+
+    dag_run = run(dag, None, retries=5)
+
+    assert dag_run.data_interval_start is None
+    refused_with_the_cure(dag_run, errors, s3, server)
+    for error in errors.values():
+        assert "no data interval" in str(error)
+        assert "start and end" in str(error)
+
+
+def remember_errors(dag: Any) -> dict[str, BaseException]:
+    """Where each task's error will be."""
+    errors: dict[str, BaseException] = {}
+    for task in dag.tasks:
+        # Airflow 2.11 takes a function or a list, and Airflow 3 a list.
+        task.on_failure_callback = [lambda context: errors.update({context["ti"].task_id: context["exception"]})]
+    return errors
+
+
+def refused_with_the_cure(dag_run: Any, errors: dict[str, BaseException], s3: Any, server: Simulator) -> None:
+    from airflow_provider_curation.audit.errors import UndefinedWindowError
+
+    tasks = {"export_events", "export_events_csv", "export_dry_run"}
+    assert states(dag_run) == dict.fromkeys(tasks, "failed")  # at once: five retries could not help
+    assert set(errors) == tasks
+    assert all(isinstance(error, UndefinedWindowError) for error in errors.values())
+    assert keys(s3) == []
+    assert server.requests == []

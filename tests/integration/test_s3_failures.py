@@ -1,0 +1,134 @@
+"""S3 fails at any one call: nothing is left of the export, and the next try succeeds."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_curation.simulator import NewId, Simulator
+from tests.integration.s3_proxy import Failure, S3Proxy
+from tests.integration.support import START, Bucket, aws_connection, export, simulated, truth_jsonl
+
+pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
+
+#: With boto's 8 MiB a part, the object of the large export has two.
+LARGE = {"events": 9_500, "page_size": 2000, "conn_id": "curation_large"}
+MOST_REQUESTS = 30
+
+
+@contextmanager
+def failing_s3(url: str, fails: dict[int, Failure] | None = None) -> Iterator[S3Proxy]:
+    """Let the connection ``aws_faulty`` lead to the S3 API over a proxy."""
+    with S3Proxy(url, fails=fails) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_AWS_FAULTY", json.dumps(aws_connection(proxy.url)))
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Simulator]:
+    with simulated() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Simulator]:
+    with simulated(**LARGE) as simulator:
+        yield simulator
+
+
+def sweep(s3_url: str, bucket: Bucket, truth: bytes, failure: Failure, **arguments: Any) -> list[str]:
+    """Fail the first call, then the second, and so on until an export succeeds; return the calls of that one."""
+    faulty: dict[str, Any] = {"aws_conn_id": "aws_faulty", **arguments}
+    for number in range(1, MOST_REQUESTS):
+        with failing_s3(s3_url, {number: failure}) as proxy:
+            result = None
+            with contextlib.suppress(Exception):
+                result = export(bucket, **faulty)
+        if result is None:
+            assert len(proxy.requests) >= number, "failed before the call that was to fail"
+            bucket.assert_untouched()
+            continue
+        assert len(proxy.requests) < number, "a call that failed must not be overlooked"
+        assert bucket.content(result["key"]) == truth
+        assert bucket.objects() == [result["key"], result["manifest_key"]]
+        assert bucket.uploads() == []
+        return proxy.requests
+    pytest.fail("no export succeeded")
+
+
+@pytest.mark.parametrize("failure", [Failure.INTERNAL, Failure.SLOW_DOWN, Failure.RESET, Failure.ANSWER_LOST])
+def test_a_small_object(failure: Failure, small: Simulator, s3_url: str, bucket: Bucket) -> None:
+    calls = sweep(s3_url, bucket, truth_jsonl(small), failure)
+    assert "PUT object" in calls
+    assert calls[-1] == "PUT manifest"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", [Failure.RESET, Failure.ANSWER_LOST])
+def test_an_object_of_several_parts(failure: Failure, large: Simulator, s3_url: str, bucket: Bucket) -> None:
+    calls = sweep(s3_url, bucket, truth_jsonl(large), failure, compression="none", curation_conn_id="curation_large")
+    assert calls.count("PUT object uploadId partNumber") == 2
+    assert "POST object uploads" in calls
+    assert "POST object uploadId" in calls
+    assert calls[-1] == "PUT manifest"
+
+
+def test_a_bucket_whose_uploads_may_not_be_listed(small: Simulator, s3_url: str, bucket: Bucket) -> None:
+    with failing_s3(s3_url) as proxy:
+        export(bucket, aws_conn_id="aws_faulty")
+        listing = proxy.requests.index("GET bucket uploads") + 1
+    bucket.clear()
+    with failing_s3(s3_url, {listing: Failure.DENIED}):
+        result = export(bucket, aws_conn_id="aws_faulty")
+    assert bucket.content(result["key"]) == truth_jsonl(small)
+
+
+@pytest.mark.parametrize("failure", [Failure.INTERNAL, Failure.ANSWER_LOST])
+def test_an_object_that_was_there_is_never_lost(failure: Failure, s3_url: str, bucket: Bucket) -> None:
+    with simulated(events=90) as simulator:
+        before = export(bucket)
+        manifests = [bucket.manifest(before["key"])["sha256"]]
+        contents = [truth_jsonl(simulator)]
+        simulator.insert(START, id=NewId.BETWEEN)
+        contents.append(truth_jsonl(simulator))
+        for number in range(1, MOST_REQUESTS):
+            with failing_s3(s3_url, {number: failure}) as proxy:
+                try:
+                    after = export(bucket, aws_conn_id="aws_faulty")
+                except Exception:
+                    assert bucket.content(before["key"]) in contents
+                    assert bucket.manifest(before["key"])["sha256"] in [*manifests, _sha256(bucket, before["key"])]
+                    assert bucket.uploads() == []
+                    continue
+            assert len(proxy.requests) < number
+            assert bucket.content(after["key"]) == contents[1]
+            assert bucket.manifest(after["key"])["sha256"] == after["sha256"] == _sha256(bucket, after["key"])
+            return
+    pytest.fail("no export succeeded")
+
+
+def _sha256(bucket: Bucket, key: str) -> str:
+    return hashlib.sha256(bucket.body(key)).hexdigest()
+
+
+def test_two_failures_in_a_row_leave_no_manifest(small: Simulator, s3_url: str, bucket: Bucket) -> None:
+    """When undoing fails too, what is left is never more than an object without a manifest or an open upload."""
+    with failing_s3(s3_url) as proxy:
+        export(bucket, aws_conn_id="aws_faulty")
+        calls = len(proxy.requests)
+    bucket.clear()
+    for number in range(1, calls + 1):
+        everything = dict.fromkeys(range(number, number + MOST_REQUESTS), Failure.INTERNAL)
+        with failing_s3(s3_url, everything), pytest.raises(Exception):  # noqa: B017, PT011
+            export(bucket, aws_conn_id="aws_faulty")
+        assert not [key for key in bucket.objects() if key.endswith(".manifest.json")]
+        result = export(bucket)
+        assert bucket.content(result["key"]) == truth_jsonl(small)
+        assert bucket.uploads() == []
+        bucket.clear()
