@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,10 @@ DAG_ID = "curation_audit_daily_export"
 DAGS = Path(__file__).resolve().parent.parent / "dags"
 
 
+class Untrue(Exception):
+    """Something that the demo claims does not hold."""
+
+
 def main() -> int:
     """Run the demo; its exit status is 0 only if everything that it says is true."""
     arguments = _parser().parse_args()
@@ -36,18 +40,14 @@ def main() -> int:
     started = time.monotonic()
     try:
         with ExitStack() as stack:
-            true = _demo(stack, Day.of(arguments.day))
+            _demo(stack, Day.of(arguments.day))
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running, and nothing is left behind.", flush=True)
         return 130
-    except AirflowFailed as failure:
+    except (AirflowFailed, Untrue) as failure:
         print(f"\nFAILED: {failure}", flush=True)
         return 1
-    seconds = time.monotonic() - started
-    if not true:
-        print("\nFAILED: something above is UNTRUE.", flush=True)
-        return 1
-    print(f"\nEverything was stopped and deleted. The demo took {seconds:.0f} s.", flush=True)
+    print(f"\nEverything was stopped and deleted. The demo took {time.monotonic() - started:.0f} s.", flush=True)
     return 0
 
 
@@ -55,10 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--day",
-        type=lambda text: datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc),
-        help="the day to export, one of the last 29, such as 2026-03-09 (default: yesterday, in UTC)",
+        type=_midnight,
+        help="the day to export, such as 2026-11-09: one of the last 29, on or after the DAG's start_date "
+        "(default: yesterday, in UTC)",
     )
     return parser
+
+
+def _midnight(text: str) -> datetime:
+    midnight = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+    latest = Day.of(None).start
+    if not latest - timedelta(days=28) <= midnight <= latest:
+        raise argparse.ArgumentTypeError(f"{text} is not one of the last 29 days")
+    return midnight
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -68,7 +77,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _demo(stack: ExitStack, day: Day) -> bool:
+def _demo(stack: ExitStack, day: Day) -> None:
     _forget_the_users_settings()
     home = stack.enter_context(_home())
     tenant = stack.enter_context(made_up_tenant(day))
@@ -109,7 +118,8 @@ def _demo(stack: ExitStack, day: Day) -> bool:
 
     archive = Archive(s3.client(), BUCKET)
     _title("3. What is in S3 now")
-    return show(archive, tenant, day, _title)
+    if not show(archive, tenant, day, _title):
+        raise Untrue("something above is UNTRUE.")
 
 
 def _title(text: str) -> None:
@@ -122,7 +132,7 @@ def _home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="curation-demo-"))
     try:
         yield home
-    except AirflowFailed:
+    except (AirflowFailed, Untrue):
         print(f"\nThe whole log is kept in {home / 'airflow.log'}", flush=True)
         raise
     except BaseException:

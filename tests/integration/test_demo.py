@@ -255,16 +255,41 @@ def test_says_what_is_untrue(
 
 @pytest.mark.parametrize(("true", "status"), [(True, 0), (False, 1)])
 def test_its_exit_status_is_the_verdict(
-    true: bool, status: int, demo_modules: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    true: bool,
+    status: int,
+    demo_modules: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import run
 
-    monkeypatch.setattr(run, "_demo", lambda stack, day: true)
+    monkeypatch.setattr(run.Child, "run", lambda self, *command, tell=None: None)
+    monkeypatch.setattr(run, "show", lambda *arguments: true)
+    monkeypatch.setattr(run, "_forget_the_users_settings", lambda: None)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
+    monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["run.py"])
 
     assert run.main() == status
-    assert ("FAILED" in capsys.readouterr().out) is not true
+    said = capsys.readouterr().out
+    assert ("FAILED" in said) is not true
+    # Its log is kept if something was untrue.
+    assert [str(path) in said for path in tmp_path.iterdir()] == ([] if true else [True])
+
+
+@pytest.mark.parametrize("days_ago", [-1, 0, 31])
+def test_refuses_a_day_that_cannot_be_exported(
+    days_ago: int, demo_modules: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import run
+
+    day = f"{datetime.now(timezone.utc) - timedelta(days=days_ago):%Y-%m-%d}"
+    monkeypatch.setattr(sys, "argv", ["run.py", "--day", day])
+
+    with pytest.raises(SystemExit):
+        run.main()
+    assert f"{day} is not one of the last 29 days" in capsys.readouterr().err
 
 
 def test_a_failure_of_airflow_keeps_its_log(
@@ -273,11 +298,10 @@ def test_a_failure_of_airflow_keeps_its_log(
     import run
     from child import Child
 
-    def demo(stack: Any, day: Any) -> bool:
+    def demo(stack: Any, day: Any) -> None:
         home = stack.enter_context(run._home())
         environment = {**os.environ, "AIRFLOW_HOME": str(home)}
         stack.enter_context(Child(environment, home / "airflow.log")).run("no-such-command")
-        return True
 
     monkeypatch.setattr(run, "_demo", demo)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
