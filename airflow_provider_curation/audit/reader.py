@@ -38,6 +38,8 @@ _READINGS = 3
 #: Pages of unexpected lengths after which a slice is read page by page, since planning only wastes requests then.
 _MISFITS = 3
 _POLL_SECONDS = 0.2
+#: Pages that may wait for their turn, for each one in flight.
+_WAITING = 3
 
 
 class PageSource(Protocol):
@@ -219,7 +221,7 @@ class WindowReader:
     def _refill(self) -> None:
         """Ask for more pages, in the order in which they are wanted, until enough are in flight."""
         limit = self._source.concurrency
-        while sum(len(part.asked) + (part.first is not None) for part in self._open) < limit:
+        while self._room(limit):
             for part in self._open:
                 if part.planned is None and part.first is not None and _arrived(part.first):
                     self._plan_pages(part, part.first.result())
@@ -234,6 +236,12 @@ class WindowReader:
                 self._ask_planned(next(each for each in self._open if each.planned))
             else:
                 return
+
+    def _room(self, limit: int) -> bool:
+        """Say whether one more page may be asked for; those that arrived wait on disk, and only so many of them."""
+        asked = [part.first for part in self._open if part.first is not None]
+        asked += [future for part in self._open for _, future in part.asked]
+        return sum(not future.done() for future in asked) < limit and len(asked) < _WAITING * limit
 
     def _ask_planned(self, part: _Slice) -> None:
         assert part.planned
