@@ -32,6 +32,10 @@ from moto.server import ThreadedMotoServer
 
 from airflow_provider_curation.audit import client, export, reader
 from airflow_provider_curation.audit.client import RetryPolicy
+
+if "tests.integration.support" not in sys.modules:
+    pytest.register_assert_rewrite("tests.integration.support")
+
 from tests.integration.support import AWS, Bucket, QuickEvent, aws_connection, s3_client
 
 settings.register_profile(

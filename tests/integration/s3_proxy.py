@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Condition, Thread
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,10 +50,12 @@ class S3Proxy:
         #: What was asked so far, such as ``PUT object`` or ``POST uploads``.
         self.requests: list[str] = []
         self._target = urlsplit(target)
-        self._lock = Lock()
+        self._lock = Condition()
+        self._under_way = 0
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda request, address: None  # type: ignore[method-assign]
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -66,11 +68,20 @@ class S3Proxy:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+        # What S3 has received is carried out, whether somebody waits for the answer or not.
+        with self._lock:
+            assert self._lock.wait_for(lambda: not self._under_way, 30)
 
-    def note(self, name: str) -> int:
+    def begin(self, name: str) -> int:
         with self._lock:
             self.requests.append(name)
+            self._under_way += 1
             return len(self.requests)
+
+    def finish(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            self._lock.notify_all()
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any, bytes]:
         connection = http.client.HTTPConnection(str(self._target.hostname), self._target.port, timeout=30)
@@ -97,7 +108,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        number = self.proxy.note(_name(self.command, self.path))
+        number = self.proxy.begin(_name(self.command, self.path))
+        try:
+            self._carry_out(number, body)
+        except ConnectionError:
+            self.close_connection = True  # nobody waits for the answer any more
+        finally:
+            self.proxy.finish()
+
+    def _carry_out(self, number: int, body: bytes) -> None:
         if self.proxy.before is not None:
             dropped = self.proxy.before(number, self.proxy.requests[number - 1])
         else:

@@ -29,6 +29,7 @@ MOST_REQUESTS = 40
 EXPORTED = ["export.jsonl", "export.jsonl.manifest.json"]
 #: How long a task may take to end once it was asked to.
 SECONDS = 10.0
+CARRIED_OUT_LATER = pytest.mark.xfail(strict=False, reason="S3 carries the call out after the undoing")
 RAISES = pytest.mark.parametrize("raises", [False, True], ids=["handler-goes-on", "handler-raises"])
 
 
@@ -134,13 +135,22 @@ class Stopping:
     sent_at: float | None = None
     calls: list[str] = field(default_factory=list)
     _started: Event = field(default_factory=Event)
+    _ended: Event = field(default_factory=Event)
     _process: int = 0
 
     def run(
-        self, place: str, number: int, *, raises: bool = False, with_signal: int = signal.SIGTERM, **arguments: Any
+        self,
+        place: str,
+        number: int,
+        *,
+        raises: bool = False,
+        with_signal: int = signal.SIGTERM,
+        hold_back: bool = False,
+        **arguments: Any,
     ) -> tuple[int, dict[str, Any]]:
         self.sent_at = None
         self._started.clear()
+        self._ended.clear()
         hooks: dict[str, Callable[[int, str], bool]] = {}
 
         def act(seen: int, name: str) -> bool:
@@ -149,7 +159,16 @@ class Stopping:
             assert self._started.wait(SECONDS)
             self.sent_at = time.monotonic()
             os.kill(self._process, with_signal)
-            return with_signal == signal.SIGKILL
+            if hold_back:
+                # Long enough for a task that does not wait for the answer to send its next request.
+                deadline = time.monotonic() + 1.5
+                while len(proxy.requests) == number and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                while len(proxy.requests) > number and not self._ended.wait(0.01):
+                    pass
+                return False
+            # A request of which nobody waits for the answer is lost, so that it is not carried out at some later time.
+            return raises or with_signal == signal.SIGKILL
 
         with ExitStack() as stack:
             if place == "server":
@@ -161,6 +180,7 @@ class Stopping:
             self._process = self.processes.start(raises, {"s3_bucket": self.bucket.name, **arguments}, **environment)
             self._started.set()
             code, outcome = self.processes.wait()
+            self._ended.set()
             if self.sent_at is not None:
                 assert time.monotonic() - self.sent_at < SECONDS
             self.calls = proxy.requests
@@ -201,7 +221,7 @@ def _hold_nothing_or_everything(stopping: Stopping, place: str, number: int, out
         bucket.clear()
     else:
         assert outcome["error"] in ("StoppedError", "Terminated"), outcome
-        bucket.assert_untouched()
+        assert (bucket.objects(), bucket.uploads()) == ([], []), (place, number, stopping.calls)
 
 
 def _sweep(stopping: Stopping, place: str, raises: bool, **arguments: Any) -> int:
@@ -270,6 +290,37 @@ def test_sigkill_at_any_call_of_an_upload_in_parts(
         assert bucket.uploads() == []
         bucket.clear()
     assert left_open >= 2
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        pytest.param("PUT object", "small", marks=CARRIED_OUT_LATER),
+        pytest.param("PUT manifest", "small", marks=CARRIED_OUT_LATER),
+        pytest.param("POST object uploads", "large", marks=CARRIED_OUT_LATER),
+        ("PUT object uploadId partNumber", "large"),
+        ("POST object uploadId", "large"),
+    ],
+)
+def test_sigterm_while_a_call_is_under_way(
+    call: str,
+    kind: str,
+    processes: TaskProcesses,
+    small: Simulator,
+    large: Simulator,
+    s3_url: str,
+    bucket: Bucket,
+) -> None:
+    """S3 carries a call out although the task does not wait for its answer any more."""
+    stopping = Stopping(processes, large if kind == "large" else small, s3_url, bucket)
+    arguments = {"compression": "none", "curation_conn_id": "curation_large"} if kind == "large" else {}
+    stopping.run("before", MOST_REQUESTS, **arguments)
+    number = stopping.calls.index(call) + 1
+    bucket.clear()
+    code, outcome = stopping.run("before", number, raises=True, hold_back=True, **arguments)
+    assert code == 0
+    assert outcome["error"] == "Terminated"
+    bucket.assert_untouched()
 
 
 @RAISES
