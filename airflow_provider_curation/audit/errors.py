@@ -212,6 +212,12 @@ class ObjectExistsError(CurationAuditError):
     """There is an object at the key already, and ``replace=False`` keeps it."""
 
 
+class PollFailedError(CurationAuditError):
+    """Polling for events failed for a reason that is not the server's."""
+
+    retryable = True
+
+
 class StoppedError(CurationAuditError):
     """The task was asked to stop; what was under way was undone."""
 

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import repeat, takewhile
 from typing import IO, NamedTuple, TypeVar, cast
@@ -26,6 +26,7 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.query import Asked, Query
+from airflow_provider_curation.audit.window import format_utc
 
 _T = TypeVar("_T")
 
@@ -81,6 +82,8 @@ class Page:
     :param total: the server's ``total_count``, if it gave one.
     :param tally: what ``body`` holds.
     :param body: the wanted events' own bytes, one event (JSON) or row (CSV) a line, the overlapping event left out.
+    :param read: every event of the answer but the overlapping one; only where it was asked for.
+    :param kept: the events of ``body``, in its order; only where it was asked for.
     """
 
     count: int
@@ -91,6 +94,8 @@ class Page:
     total: int | None
     tally: Tally
     body: IO[bytes]
+    read: Sequence[EventMark] = ()
+    kept: Sequence[EventMark] = ()
 
     def lines(self) -> Iterator[bytes]:
         """Give the body's lines, each with its line break."""
@@ -153,13 +158,16 @@ def new_body() -> IO[bytes]:
     return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
-def json_page(query: Query, answer: bytes, wanted: EventFilter | None = None, overlaps: bool = False) -> Page:
+def json_page(
+    query: Query, answer: bytes, wanted: EventFilter | None = None, overlaps: bool = False, marked: bool = False
+) -> Page:
     """Check a JSON answer and return its page.
 
     :param query: what was asked, in ascending order of id.
     :param answer: the body, decompressed.
     :param wanted: which events to keep; ``None`` keeps every one.
     :param overlaps: the first event is the last one of the page before, and left out of the body.
+    :param marked: note the marks of the events that were read and kept.
     :raises UnexpectedAnswerError: for a body that is JSON, but not the envelope.
     :raises CutAnswerError: for a body that ends early.
     :raises NotTheApiError: for a page of HTML.
@@ -185,6 +193,7 @@ def json_page(query: Query, answer: bytes, wanted: EventFilter | None = None, ov
 
     skip = 1 if overlaps and keys else 0
     tally = Tally(read=len(keys) - skip)
+    read = _marks(keys[skip:]) if marked else ()
     if wanted:
         chosen = [place for place in range(skip, len(keys)) if _wants(wanted, cast("_FullKey", keys[place]))]
         raws = [raws[place] for place in chosen]
@@ -200,7 +209,12 @@ def json_page(query: Query, answer: bytes, wanted: EventFilter | None = None, ov
     if raws:
         body.write(b"\n".join(raws))
         body.write(b"\n")
-    return make_page(event_keys, envelope.meta.total_count, tally, body)
+    page = make_page(event_keys, envelope.meta.total_count, tally, body)
+    return replace(page, read=read, kept=_marks(keys)) if marked else page
+
+
+def _marks(keys: Sequence[_EventKey]) -> Sequence[EventMark]:
+    return [EventMark(key.id, key.created_at) for key in keys]
 
 
 def make_page(keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes]) -> Page:
@@ -240,6 +254,13 @@ def check_times(query: Query, times: Sequence[str]) -> None:
     if min(moments) >= window.start and max(moments) == window.end:
         raise EndInclusiveError(query.asked, "an event created at the window's very end, which should not be in it")
     raise UnexpectedAnswerError(query.asked, "events that were created outside the window")
+
+
+def second_of(created_at: str) -> str:
+    """Return an event's time as the server usually writes it, ``2026-03-09T14:51:03Z``, so that text order is time order."""
+    if len(created_at) == 20 and created_at[-1] == "Z":
+        return created_at
+    return format_utc(_whole_second(created_at))
 
 
 def looks_like_html(body: bytes) -> bool:

@@ -24,6 +24,7 @@ class JsonSource:
     :param wanted: which events to keep.
     :param rows: events a page, 1 to 2000.
     :param concurrency: pages in flight, 1 to 8.
+    :param marked: note on each page which events were read and kept.
     """
 
     overlap = 1
@@ -37,6 +38,7 @@ class JsonSource:
         wanted: EventFilter | None = None,
         rows: int = JSON_ROWS,
         concurrency: int = 4,
+        marked: bool = False,
     ) -> None:
         # A page of one event would be all overlap.
         self.rows = max(rows, self.overlap + 1)
@@ -45,6 +47,7 @@ class JsonSource:
         self._dry_run = dry_run
         self._wanted = wanted or None
         self._concurrency = concurrency
+        self._marked = marked
         # Threads that decode side by side only fight for the interpreter, and each would hold a page in memory.
         self._decoding = threading.Lock()
 
@@ -78,20 +81,39 @@ class JsonSource:
     def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
         return self._json(window, offset, self.rows, stop)
 
-    def _json(self, window: Window, offset: int, rows: int, stop: threading.Event, include_total: bool = False) -> Page:
+    def tail(self, window: Window, known: int, stop: threading.Event) -> Page:
+        """Return the page behind the events that are known, with the total; it begins with the last one of them."""
+        inclusive = self.end_inclusive
+        try:
+            return self._json(window, max(known - 1, 0), self.rows, stop, include_total=True, overlaps=known > 0)
+        except EndInclusiveError:
+            if inclusive:
+                raise
+            self.end_inclusive = True
+            return self.tail(window, known, stop)
+
+    def _json(
+        self,
+        window: Window,
+        offset: int,
+        rows: int,
+        stop: threading.Event,
+        include_total: bool = False,
+        overlaps: bool | None = None,
+    ) -> Page:
         query = Query(
             window, rows, offset, include_total=include_total, dry_run=self._dry_run, end_inclusive=self.end_inclusive
         )
 
         def decode(body: bytes) -> Page:
             with self._decoding:
-                return json_page(query, body, self._wanted, overlaps=offset > 0)
+                return json_page(query, body, self._wanted, offset > 0 if overlaps is None else overlaps, self._marked)
 
         try:
             return self._client.read_json(query, decode, stop)
         except RowLimitError as error:
             self.rows = _fewer_rows(error, rows, rows // 2)
-            return self._json(window, offset, self.rows, stop, include_total)
+            return self._json(window, offset, self.rows, stop, include_total, overlaps)
 
 
 class CsvSource(JsonSource):

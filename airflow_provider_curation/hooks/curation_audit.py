@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from airflow_provider_curation.audit.errors import CurationAuditError, InvalidAr
 from airflow_provider_curation.audit.export import FileFormat, WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import refuse_json
+from airflow_provider_curation.audit.poller import Poller, Search
 from airflow_provider_curation.audit.query import Direction, Query
 from airflow_provider_curation.audit.reader import WindowReader, check_entitled
 from airflow_provider_curation.audit.session import PlatformSession
@@ -45,6 +46,7 @@ class CurationAuditHook(HttpHook):
 
     :param curation_conn_id: the connection's id. Login and password are sent as Basic, a password alone as Bearer.
     :param retry: how requests are tried again; the default takes up to about two minutes.
+    :param connection: the connection itself, where it was looked up already, as in a trigger.
     """
 
     conn_name_attr = "curation_conn_id"
@@ -52,10 +54,16 @@ class CurationAuditHook(HttpHook):
     conn_type = "jfrog_curation"
     hook_name = "JFrog Curation"
 
-    def __init__(self, curation_conn_id: str = default_conn_name, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        curation_conn_id: str = default_conn_name,
+        retry: RetryPolicy | None = None,
+        connection: Connection | None = None,
+    ) -> None:
         super().__init__(method="GET", http_conn_id=curation_conn_id)
         self.curation_conn_id = curation_conn_id
         self._retry = retry
+        self._connection = connection
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -109,12 +117,9 @@ class CurationAuditHook(HttpHook):
         :raises InvalidArgumentError: if there is no such connection, or a field of it cannot be used.
         """
         try:
-            connection = self.get_connection(self.curation_conn_id)
+            connection = self._connection or self.get_connection(self.curation_conn_id)
         except AirflowNotFoundException as error:
-            raise InvalidArgumentError(
-                f"curation_conn_id={self.curation_conn_id!r}: there is no such connection. Create one of type "
-                f"{self.conn_type!r} with the platform's URL as host and a token as password."
-            ) from error
+            raise no_connection(self.curation_conn_id) from error
         settings = ConnectionSettings.of(connection)
         for secret in settings.secrets:
             mask_secret(secret)
@@ -313,9 +318,24 @@ class CurationAuditHook(HttpHook):
             check=check,
         )
 
+    def new_poller(self, search: Search, state: Mapping[str, Any] | None = None) -> Poller:
+        """Return a poller for new events, which goes on where the one whose state is given left off."""
+        settings = self.settings
+        return Poller.of(
+            self.client, search, page_size=settings.page_size, concurrency=settings.concurrency, state=state
+        )
+
     def _json_source(self, dry_run: bool) -> JsonSource:
         settings = self.settings
         return JsonSource(self.client, dry_run=dry_run, rows=settings.page_size, concurrency=settings.concurrency)
+
+
+def no_connection(conn_id: str) -> InvalidArgumentError:
+    """Return the error for a connection that does not exist."""
+    return InvalidArgumentError(
+        f"curation_conn_id={conn_id!r}: there is no such connection. Create one of type "
+        f"{CurationAuditHook.conn_type!r} with the platform's URL as host and a token as password."
+    )
 
 
 def _envelope(query: Query, body: bytes) -> dict[str, Any]:
