@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 # common-compat resolves these on Airflow 2.11 and 3.
 from airflow.providers.common.compat.sdk import (
@@ -16,23 +17,63 @@ from airflow.providers.common.compat.sdk import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from collections.abc import Callable
+
+    from airflow.providers.common.compat.sdk import (
+        AirflowSensorTimeout,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        PokeReturnValue,
+    )
+    from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+_T = TypeVar("_T")
 
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "Asset",
+    "BaseEventTrigger",
     "BaseOperator",
     "BaseOperatorLink",
+    "BaseSensorOperator",
     "Context",
+    "PokeReturnValue",
+    "TriggerEvent",
     "airflow_version",
     "as_final",
     "conf",
+    "connection_for_trigger",
     "delay_trigger",
+    "in_thread",
     "mask_secret",
     "stored_xcom",
+    "task_state_store",
 ]
+
+_SDK = "airflow.providers.common.compat.sdk"
+_TRIGGERS = "airflow.triggers.base"
+#: What only sensors and triggers need, so that a DAG file without them does not pay for it.
+_LATE = {
+    "AirflowSensorTimeout": _SDK,
+    "BaseEventTrigger": _TRIGGERS,
+    "BaseSensorOperator": _SDK,
+    "PokeReturnValue": _SDK,
+    "TriggerEvent": _TRIGGERS,
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_LATE[name])
+    if name == "BaseEventTrigger":
+        # Airflow 2 has no asset watchers; there its trigger serves deferred tasks only.
+        return getattr(module, name, None) or module.BaseTrigger
+    return getattr(module, name)
 
 
 def airflow_version() -> str:
@@ -51,8 +92,6 @@ def stored_xcom(ti_key: Any, key: str) -> Any:
 
 def mask_secret(secret: str) -> None:
     """Have Airflow replace a value by ``***`` in its logs; common-compat gives this from 1.22 on only."""
-    from importlib import import_module
-
     try:
         masker = import_module("airflow.sdk.log")
     except ImportError:
@@ -67,6 +106,35 @@ def delay_trigger(seconds: float) -> Any:
     from airflow.providers.common.compat.standard.triggers import TimeDeltaTrigger
 
     return TimeDeltaTrigger(timedelta(seconds=seconds))
+
+
+async def connection_for_trigger(conn_id: str) -> Connection:
+    """Return a connection without blocking the triggerer's event loop; older versions of common-compat lack the way."""
+    try:
+        from airflow.providers.common.compat.connection import get_async_connection
+    except ImportError:
+        from airflow.providers.common.compat.sdk import BaseHook
+
+        return await in_thread(lambda: BaseHook.get_connection(conn_id))
+    return await get_async_connection(conn_id)
+
+
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """Call in a thread what may ask Airflow for something, such as to mask a secret.
+
+    Before Airflow 3.3 only threads that asgiref started find their way back to the triggerer's event loop.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(call, thread_sensitive=False)()
+
+
+def task_state_store(context: Any) -> Any:
+    """Return what remembers values between the tries and pokes of a task; ``None`` before Airflow 3.3."""
+    try:
+        return context["task_state_store"]
+    except (KeyError, TypeError):
+        return None
 
 
 def as_final(error: Exception) -> Exception:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, UndefinedWindowError
-from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.audit.window import Window, to_utc
 
 
 def window_of_run(
@@ -30,6 +30,40 @@ def window_of_run(
         interval_start if start is None else _moment(start, "start"),
         interval_end if end is None else _moment(end, "end"),
     )
+
+
+def start_of_search(
+    context: Mapping[str, Any], start: datetime | str | None = None, lookback: timedelta | None = None
+) -> datetime:
+    """Return the moment from which on a task looks for events, the same in every try and poke of a run.
+
+    :param context: the task's context.
+    :param start: the moment itself; default: the start of the data interval.
+    :param lookback: how long before the run began, if it has no data interval.
+    :raises UndefinedWindowError: if there is nothing to take it from.
+    """
+    if start is not None:
+        return to_utc(_moment(start, "start"), "start")
+    interval_start, interval_end = context.get("data_interval_start"), context.get("data_interval_end")
+    if interval_start is not None and interval_end is not None and interval_start < interval_end:
+        return to_utc(interval_start, "data_interval_start")
+    if lookback is not None:
+        began = getattr(context.get("dag_run"), "start_date", None) or datetime.now(timezone.utc)
+        return to_utc(began - lookback, "lookback")
+    had = "an empty" if interval_start is not None else "no"
+    raise UndefinedWindowError(
+        f"This run has {had} data interval, and neither start nor lookback was given, so it is not known since when "
+        "events are new. Give the sensor lookback=timedelta(...) or start, or use a schedule with intervals, such as "
+        "CronDataIntervalTimetable('@hourly', timezone='UTC')."
+    )
+
+
+def end_of_search(end: datetime | str | None, start: datetime) -> datetime | None:
+    """Return the moment before which a task looks for events.
+
+    :raises InvalidWindowError: if it is not after the start.
+    """
+    return None if end is None else Window(start, to_utc(_moment(end, "end"), "end")).end
 
 
 def _moment(value: datetime | str, name: str) -> datetime | str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_curation.audit import errors
-from airflow_provider_curation.audit.poller import Batch
+
+if TYPE_CHECKING:
+    from airflow_provider_curation.audit.poller import Batch
 
 #: Polls in a row that may fail in passing before the fault counts as lasting.
 MAX_FAILURES = 10

@@ -257,7 +257,7 @@ def check_times(query: Query, times: Sequence[str]) -> None:
 
 
 def second_of(created_at: str) -> str:
-    """Return an event's time as the server usually writes it, ``2026-03-09T14:51:03Z``, so that text order is time order."""
+    """Return an event's time as ``2026-03-09T14:51:03Z``, as servers usually write it: text order is time order."""
     if len(created_at) == 20 and created_at[-1] == "Z":
         return created_at
     return format_utc(_whole_second(created_at))

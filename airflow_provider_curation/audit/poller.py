@@ -11,24 +11,25 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 
-from airflow_provider_curation.audit.client import AuditClient
+from airflow_provider_curation.audit.client import AuditClient, RetryPolicy
 from airflow_provider_curation.audit.endpoint import JSON_ROWS, PERSONAL_FIELDS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import IncompleteExportError
-from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import EventMark, Page, second_of
 from airflow_provider_curation.audit.reader import WindowReader, check_entitled
+from airflow_provider_curation.audit.search import Search
 from airflow_provider_curation.audit.source import JsonSource
 from airflow_provider_curation.audit.window import Window, format_utc, to_utc
 
 log = logging.getLogger(__name__)
 
-SETTLE_TIME = timedelta(minutes=5)
+#: A poll is itself tried again soon, so its requests give up early.
+POLL_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=5.0)
 #: By how much the server's clock may differ from this machine's without an event being missed.
 CLOCKS_APART = timedelta(hours=1)
 #: How often a server that shows no events at all is asked whether it is entitled to Curation.
@@ -62,41 +63,19 @@ class Batch:
     until: datetime
     sample: tuple[Mapping[str, Any], ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the batch as JSON values."""
+    def as_dict(self, since: datetime | None = None) -> dict[str, Any]:
+        """Return the batch as JSON values.
+
+        :param since: when the search for it began; default: the second of its earliest event.
+        """
         return {
             "count": self.count,
             "first_id": self.first_id,
             "last_id": self.last_id,
-            "since": format_utc(self.since),
+            "since": format_utc(since or self.since),
             "until": format_utc(self.until),
             "sample": [dict(event) for event in self.sample],
         }
-
-
-@dataclass(frozen=True)
-class Search:
-    """Which events are looked for.
-
-    :param start: the first moment of interest.
-    :param end: the end of interest, exclusive; ``None`` for no end.
-    :param min_events: events that make a batch.
-    :param sample_size: events of a batch that are shown.
-    :param personal_fields: show who asked for the package.
-    :param settle_time: how long after it was created an event can become visible.
-    """
-
-    start: datetime
-    end: datetime | None = None
-    wanted: EventFilter = field(default_factory=EventFilter)
-    min_events: int = 1
-    sample_size: int = 20
-    personal_fields: bool = False
-    settle_time: timedelta = SETTLE_TIME
-
-    def over(self, now: datetime) -> bool:
-        """Say whether no event can be added any more."""
-        return self.end is not None and now >= self.end + self.settle_time
 
 
 class Poller:
@@ -297,7 +276,7 @@ class Poller:
             for page in reader.pages():
                 self._take(page)
         except IncompleteExportError as error:
-            # The window is open: events come while it is read. What was read is true, and the rest is found by its count.
+            # The window is open: events come while it is read. What was read is true, and the count shows the rest.
             log.debug("Read while events came: %s", error)
 
     def _take(self, page: Page) -> None:

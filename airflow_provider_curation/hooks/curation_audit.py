@@ -21,9 +21,10 @@ from airflow_provider_curation.audit.errors import CurationAuditError, InvalidAr
 from airflow_provider_curation.audit.export import FileFormat, WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import refuse_json
-from airflow_provider_curation.audit.poller import Poller, Search
+from airflow_provider_curation.audit.poller import Poller
 from airflow_provider_curation.audit.query import Direction, Query
 from airflow_provider_curation.audit.reader import WindowReader, check_entitled
+from airflow_provider_curation.audit.search import Search
 from airflow_provider_curation.audit.session import PlatformSession
 from airflow_provider_curation.audit.source import JsonSource
 from airflow_provider_curation.audit.window import Window

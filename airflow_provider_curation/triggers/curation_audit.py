@@ -1,0 +1,372 @@
+"""The trigger: polls for blocked events in the triggerer, for a deferred sensor or for an asset's watcher."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_curation.audit.errors import InvalidArgumentError, UndefinedWindowError
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.outcome import MAX_FAILURES, Judge, Kind, Outcome, describe
+from airflow_provider_curation.audit.search import Search
+from airflow_provider_curation.audit.window import format_utc, to_utc
+from airflow_provider_curation.compat import (
+    AirflowNotFoundException,
+    BaseEventTrigger,
+    TriggerEvent,
+    connection_for_trigger,
+    in_thread,
+)
+from airflow_provider_curation.interval import end_of_search
+
+if TYPE_CHECKING:
+    from airflow_provider_curation.audit.poller import Poller
+    from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
+
+_JITTER = 0.1
+#: Seconds after which an event that was given to the triggerer is in Airflow's database.
+_PERSIST_SECONDS = 3.0
+#: Seconds between two savings of a cursor while nothing is found.
+_SAVE_EVERY = 60.0
+#: Seconds between two polls at the most, when a watcher's polls keep failing.
+_LONGEST_PAUSE = 600.0
+
+
+class CurationBlockedEventsTrigger(BaseEventTrigger):
+    """Polls for blocked events.
+
+    With a ``deadline`` it is a deferred task's: one event, which is a batch, a fault or a time-out. Without, it is an
+    ``AssetWatcher``'s: each poll that finds something gives one event, whose payload is the batch, and it goes on for
+    ever. A watcher has no task to fail, so that a fault is logged, and polled again after growing pauses.
+
+    :param start: first moment of interest: an aware datetime or ISO 8601 string.
+    :param end: end of interest, exclusive.
+    :param lookback: without ``start``: how long before its first poll a watcher begins.
+    :param package_types: events of these package types only; shell patterns, as in the other filters.
+    :param repositories: events of these curated repositories only.
+    :param policies: events that one of these policies, by name or id, affected.
+    :param min_events: how many events make a batch.
+    :param sample_size: how many events of a batch are shown, those with the lowest ids.
+    :param include_personal_fields: show who asked for the package (``username``, ``user_mail``).
+    :param settle_time: how long after its ``created_at`` an event can become visible.
+    :param poll_interval: seconds between two polls, of which a tenth is left to chance.
+    :param max_failures: polls in a row that may fail before a deferred task fails.
+    :param curation_conn_id: connection of type ``jfrog_curation``.
+    :param deadline: when a deferred task times out.
+    :param cursor: where a poller of the same search left off.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        lookback: timedelta | float | None = None,
+        package_types: Sequence[str] | None = None,
+        repositories: Sequence[str] | None = None,
+        policies: Sequence[str] | None = None,
+        min_events: int = 1,
+        sample_size: int = 20,
+        include_personal_fields: bool = False,
+        settle_time: timedelta | float = 300.0,
+        poll_interval: timedelta | float = 30.0,
+        max_failures: int = MAX_FAILURES,
+        curation_conn_id: str = "curation_default",
+        deadline: datetime | str | None = None,
+        cursor: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        if start is None and lookback is None:
+            raise UndefinedWindowError(
+                "Neither start nor lookback was given, so it is not known since when events are new. Give an asset's "
+                "watcher lookback=timedelta(...)."
+            )
+        # All are JSON values from here on: they are stored in Airflow's database.
+        self.start = _text(start, "start")
+        self.end = _text(end, "end")
+        self.lookback = None if lookback is None else _seconds(lookback)
+        self.package_types = _names(package_types)
+        self.repositories = _names(repositories)
+        self.policies = _names(policies)
+        self.min_events = min_events
+        self.sample_size = sample_size
+        self.include_personal_fields = include_personal_fields
+        self.settle_time = _seconds(settle_time)
+        self.poll_interval = _seconds(poll_interval)
+        self.max_failures = max_failures
+        self.curation_conn_id = curation_conn_id
+        self.deadline = _text(deadline, "deadline")
+        self.cursor = dict(cursor) if cursor else None
+        if self.poll_interval <= 0:
+            raise InvalidArgumentError(f"poll_interval={poll_interval!r} is not a positive number of seconds.")
+        # Arguments are refused where they are written: in the DAG's file.
+        self._search(datetime.now(timezone.utc))
+        self._began: datetime | None = None
+        self._reached = self.cursor
+        self._judge = Judge(max_failures)
+        self._poller: Poller | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return how to make this trigger again: JSON values, and of the connection its id only."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "start": self.start,
+                "end": self.end,
+                "lookback": self.lookback,
+                "package_types": self.package_types,
+                "repositories": self.repositories,
+                "policies": self.policies,
+                "min_events": self.min_events,
+                "sample_size": self.sample_size,
+                "include_personal_fields": self.include_personal_fields,
+                "settle_time": self.settle_time,
+                "poll_interval": self.poll_interval,
+                "max_failures": self.max_failures,
+                "curation_conn_id": self.curation_conn_id,
+                "deadline": self.deadline,
+                "cursor": self.cursor,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until there is something to say: once for a deferred task, and again and again for a watcher."""
+        if self.deadline is not None:
+            yield await self._wait_for_task(to_utc(self.deadline))
+            return
+        async for event in self._watch():
+            yield event
+
+    # For a deferred task
+
+    async def _wait_for_task(self, deadline: datetime) -> TriggerEvent:
+        pause = self.poll_interval
+        while True:
+            # The sensor has just polled.
+            left = (deadline - datetime.now(timezone.utc)).total_seconds()
+            await asyncio.sleep(max(0.0, min(_jittered(pause), left)))
+            outcome = await self._look()
+            if outcome.batch is not None:
+                assert self._poller is not None
+                batch = outcome.batch.as_dict(since=self._poller.search.start)
+                return _event({"status": "found", "batch": batch})
+            if outcome.kind is Kind.LASTING:
+                # An event and no exception: Airflow would let soft_fail turn that into a skip.
+                assert outcome.error is not None
+                return _event({"status": "fault", **describe(outcome.error)})
+            if outcome.kind is Kind.OVER:
+                return _event({"status": "timeout", "message": "The window has ended and settled."})
+            self._tell_fault(outcome)
+            if datetime.now(timezone.utc) >= deadline:
+                return _event({"status": "timeout", "message": f"The deadline {format_utc(deadline)} has passed."})
+            pause = outcome.pause(self.poll_interval)
+
+    # For an asset's watcher
+
+    async def _watch(self) -> AsyncIterator[TriggerEvent]:
+        cursor = _StoredCursor(self)
+        # Many watchers that start together do not poll together.
+        await asyncio.sleep(random.uniform(0, self.poll_interval))
+        self._reached = await cursor.load() or self._reached
+        while True:
+            outcome = await self._look()
+            pause = outcome.pause(self.poll_interval)
+            if outcome.batch is not None:
+                assert self._poller is not None
+                state = self._poller.state()
+                yield _event(outcome.batch.as_dict())
+                # Saved later, when the event cannot be lost any more: rather a batch twice than none.
+                cursor.keep(state, delivered=True)
+                pause = max(pause, cursor.persist_seconds)
+            elif outcome.error is None:
+                cursor.keep(self._poller.state() if self._poller else None)
+                pause = _LONGEST_PAUSE if outcome.kind is Kind.OVER else pause
+            else:
+                self._tell_fault(outcome)
+                pause = max(pause, min(self.poll_interval * 2 ** min(outcome.failures - 1, 10), _LONGEST_PAUSE))
+            await asyncio.sleep(max(_jittered(pause), cursor.persist_seconds if outcome.batch else 0.0))
+            await cursor.save()
+
+    # One poll
+
+    async def _look(self) -> Outcome:
+        known = self._poller
+        try:
+            return await self._poll()
+        except Exception as error:
+            # Whatever was wrong, the connection may have been changed meanwhile.
+            self._forget_connection()
+            if known is not None and not getattr(error, "retryable", True):
+                try:
+                    return await self._poll()
+                except Exception as again:
+                    self._forget_connection()
+                    return self._judge.fault(again)
+            return self._judge.fault(error)
+
+    async def _poll(self) -> Outcome:
+        now = datetime.now(timezone.utc)
+        if self._poller is None:
+            self._poller = await self._new_poller(now)
+        poller = self._poller
+        batch = await asyncio.to_thread(poller.poll, now)
+        return self._judge.result(batch, poller.search.over(now))
+
+    def _forget_connection(self) -> None:
+        if self._poller is not None:
+            self._reached = self._poller.state()
+            self._poller = None
+
+    async def _new_poller(self, now: datetime) -> Poller:
+        try:
+            connection = await connection_for_trigger(self.curation_conn_id)
+        except AirflowNotFoundException:
+            connection = None
+        # Kept, or the start would move while polls fail.
+        self._began = self._began or now
+        search = self._search(self._began)
+
+        def build() -> Poller:
+            # Imports and TLS settings take their time, which is not the event loop's.
+            from airflow_provider_curation.audit.poller import POLL_RETRY
+            from airflow_provider_curation.hooks.curation_audit import CurationAuditHook, no_connection
+
+            if connection is None:
+                raise no_connection(self.curation_conn_id)
+            hook = CurationAuditHook(self.curation_conn_id, retry=POLL_RETRY, connection=connection)
+            return self._resumed(hook, search)
+
+        return await in_thread(build)
+
+    def _resumed(self, hook: CurationAuditHook, search: Search) -> Poller:
+        try:
+            return hook.new_poller(search, self._reached)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InvalidArgumentError):
+                raise
+            self.log.warning("The stored cursor cannot be read (%s); searching from %s again.", error, search.start)
+            return hook.new_poller(search)
+
+    def _search(self, began: datetime) -> Search:
+        start = to_utc(self.start or began - timedelta(seconds=self.lookback or 0))
+        return Search(
+            start=start,
+            end=end_of_search(self.end, start),
+            wanted=EventFilter.of(["blocked"], self.package_types, self.repositories, self.policies),
+            min_events=self.min_events,
+            sample_size=self.sample_size,
+            personal_fields=self.include_personal_fields,
+            settle_time=timedelta(seconds=self.settle_time),
+        )
+
+    def _tell_fault(self, outcome: Outcome) -> None:
+        if outcome.kind is Kind.LASTING:
+            self.log.error("Poll failed, %d in a row: %s", outcome.failures, outcome.error)
+        elif outcome.kind is Kind.PASSING:
+            self.log.warning("Poll failed, %d in a row of %d: %s", outcome.failures, self.max_failures, outcome.error)
+
+
+class _StoredCursor:
+    """A watcher's cursor in Airflow's asset state store, and in memory where there is none (before Airflow 3.3)."""
+
+    def __init__(self, trigger: CurationBlockedEventsTrigger) -> None:
+        self._store: Any = getattr(trigger, "asset_state_store", None)
+        self._log = trigger.log
+        # What the cursor is of; with other filters a search begins anew.
+        searched = [trigger.curation_conn_id, trigger.package_types, trigger.repositories, trigger.policies]
+        self._key = "curation_blocked_events:" + hashlib.sha256(json.dumps(searched).encode()).hexdigest()[:32]
+        self._kept: dict[str, Any] | None = None
+        self._urgent = False
+        self._saved_at = time.monotonic()
+
+    @property
+    def persist_seconds(self) -> float:
+        """How long after an event its cursor may be saved."""
+        return _PERSIST_SECONDS if self._store is not None else 0.0
+
+    async def load(self) -> dict[str, Any] | None:
+        """Return the cursor that an earlier triggerer saved."""
+        if self._store is None:
+            self._remember_only("this Airflow, or this way of running a trigger, has no asset state store")
+        pause = 1.0
+        while self._store is not None:
+            try:
+                stored = await self._get()
+            except ValueError as error:
+                self._remember_only(str(error))
+            except Exception as error:
+                # To begin without it would repeat, or skip, what the last triggerer did.
+                self._log.warning("The stored cursor cannot be had (%s); trying again in %.0f s.", error, pause)
+                await asyncio.sleep(_jittered(pause))
+                pause = min(2 * pause, 60.0)
+            else:
+                return stored if isinstance(stored, dict) else None
+        return None
+
+    def keep(self, state: dict[str, Any] | None, delivered: bool = False) -> None:
+        """Note the cursor to be saved: soon if events were delivered, else now and then."""
+        self._kept = state
+        self._urgent = self._urgent or delivered
+
+    async def save(self) -> None:
+        """Save what was kept."""
+        if self._store is None or self._kept is None:
+            return
+        if not self._urgent and time.monotonic() - self._saved_at < _SAVE_EVERY:
+            return
+        try:
+            # The triggerer handles one message a round, and writes events to the database at a round's end. Once this
+            # one is answered, the last event's round has begun, and it is over when the next message is handled.
+            await self._get()
+            await self._set(self._kept)
+        except Exception as error:
+            self._log.warning("The cursor could not be saved (%s); trying again after the next poll.", error)
+            return
+        self._kept, self._urgent, self._saved_at = None, False, time.monotonic()
+
+    def _remember_only(self, why: str) -> None:
+        self._store = None
+        self._log.warning(
+            "The cursor is kept in memory only (%s): when the triggerer restarts, the search begins anew, which "
+            "repeats what is not older than lookback and misses what is.",
+            why,
+        )
+
+    async def _get(self) -> Any:
+        if hasattr(self._store, "aget"):
+            return await self._store.aget(self._key)
+        return await asyncio.to_thread(self._store.get, self._key)
+
+    async def _set(self, value: dict[str, Any]) -> None:
+        if hasattr(self._store, "aset"):
+            await self._store.aset(self._key, value)
+        else:
+            await asyncio.to_thread(self._store.set, self._key, value)
+
+
+def _event(payload: dict[str, Any]) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+def _text(moment: datetime | str | None, name: str) -> str | None:
+    return None if moment is None else format_utc(to_utc(moment, name))
+
+
+def _seconds(duration: timedelta | float) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+
+
+def _names(values: Sequence[str] | None) -> list[str] | None:
+    if isinstance(values, str):
+        raise InvalidArgumentError(f"{values!r} is a string; give a list of names or shell patterns.")
+    return None if values is None else [str(value) for value in values]
