@@ -1,0 +1,60 @@
+"""An alert when JFrog Curation blocks packages: the same file for Airflow 2.11 and 3.
+
+Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the sensor waits there.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
+from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
+
+with DAG(
+    dag_id="curation_blocked_alert",
+    # Each run takes over where the one before it ended, ten minutes later.
+    schedule=CronDataIntervalTimetable("*/10 * * * *", timezone="UTC"),
+    start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["curation", "alert"],
+    doc_md=__doc__,
+) as dag:
+    # [START howto_sensor]
+    # Nothing is missed: the search begins five minutes before the run's interval, for events that became visible late.
+    # An event of that overlap, or one that came after the last run's alert, is in two runs' alerts. A run that finds
+    # nothing is skipped; a refused token or a server that is down for long fails it.
+    wait = CurationBlockedEventsSensor(
+        task_id="wait",
+        start="{{ data_interval_start - macros.timedelta(minutes=5) }}",
+        deferrable=True,
+        poke_interval=30,
+        timeout=timedelta(minutes=9),
+        soft_fail=True,
+    )
+    # [END howto_sensor]
+
+    # [START howto_alert]
+    # To tell people, give the task a notifier of a provider that you have, such as
+    #
+    #     from airflow.providers.slack.notifications.slack import send_slack_notification
+    #     @task(on_success_callback=[send_slack_notification(channel="#security", text="{{ ti.xcom_pull() }}")])
+    #
+    # or airflow.providers.smtp.notifications.smtp.send_smtp_notification(to=..., subject=..., html_content=...).
+    @task
+    def alert(batch: dict) -> str:
+        """Read the batch again, whole: what the sensor returns is a sample."""
+        hook = CurationAuditHook()
+        lines = []
+        for event in hook.iter_events(batch["since"], batch["until"]):
+            if event["action"] == "blocked":
+                policies = sorted({policy["policy_name"] for policy in event["policies"] or ()})
+                package = f"{event['package_type']} {event['package_name']} {event['package_version']}"
+                lines.append(f"{event['created_at']} {package}: {', '.join(policies) or event['reason']}")
+        text = "\n".join([f"{len(lines)} packages were blocked, see {hook.audit_page_url}", *lines])
+        print(text)
+        return text
+
+    alert(wait.output)
+    # [END howto_alert]

@@ -1,0 +1,48 @@
+"""A DAG that runs when JFrog Curation blocks packages, within a minute: Airflow 3 only, and nothing at all on 2.11.
+
+Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the watcher lives there.
+"""
+
+from datetime import timedelta
+
+try:
+    from airflow.sdk import DAG, Asset, AssetWatcher, task
+except ImportError:
+    # Airflow 2 has no watchers: see curation_blocked_alert.
+    pass
+else:
+    from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
+    from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
+
+    # [START howto_watcher]
+    # The first start of the watcher looks back so far. From then on it goes on where it left off; before Airflow 3.3,
+    # which keeps that for it, each start of the triggerer looks back again.
+    trigger = CurationBlockedEventsTrigger(lookback=timedelta(minutes=30), poll_interval=20)
+    BLOCKED = Asset("curation-blocked-events", watchers=[AssetWatcher(name="curation", trigger=trigger)])
+    # [END howto_watcher]
+
+    with DAG(
+        dag_id="curation_blocked_watch",
+        schedule=[BLOCKED],
+        catchup=False,
+        tags=["curation", "alert"],
+        doc_md=__doc__,
+    ) as dag:
+        # [START howto_watch_task]
+        # A run may have several batches, and a batch may come twice when a triggerer was killed: ids tell.
+        @task
+        def alert(triggering_asset_events: dict | None = None) -> list[int]:
+            """Read each batch again, whole."""
+            hook = CurationAuditHook()
+            blocked = {}
+            for asset_event in (triggering_asset_events or {}).get(BLOCKED, ()):
+                batch = asset_event.extra["payload"]
+                for event in hook.iter_events(batch["since"], batch["until"]):
+                    if event["action"] == "blocked":
+                        blocked[event["id"]] = event
+            for event in blocked.values():
+                print(event["created_at"], event["package_type"], event["package_name"], event["package_version"])
+            return sorted(blocked)
+
+        alert()
+        # [END howto_watch_task]
