@@ -57,6 +57,10 @@ test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
 test-unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
 
+.PHONY: test-system
+test-system: $(STAMP) ## The sensor and the watcher under a scheduler and a triggerer of their own
+	$(BIN)/python -m pytest -m system tests/system $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -101,6 +105,10 @@ demo: $(STAMP) ## A simulated tenant, an S3 API and one DAG run, explained
 .PHONY: bench
 bench: $(STAMP) ## The benchmark, beside its peers
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: bench-poll
+bench-poll: $(STAMP) ## What polling costs: requests, rows and the event loop's time
+	$(BIN)/python benchmarks/poll.py $(ARGS)
 
 .PHONY: constraints
 constraints: $(BIN)/uv ## Refresh the pins of every Airflow minor

@@ -24,6 +24,18 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_provider_curation.hooks.curation_audit"],
             }
         ],
+        "sensors": [
+            {
+                "integration-name": "JFrog Curation",
+                "python-modules": ["airflow_provider_curation.sensors.curation_audit"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "JFrog Curation",
+                "python-modules": ["airflow_provider_curation.triggers.curation_audit"],
+            }
+        ],
         "transfers": [
             {
                 "source-integration-name": "JFrog Curation",

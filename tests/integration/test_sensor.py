@@ -15,7 +15,11 @@ import pytest
 
 from airflow_provider_curation.simulator import Fault, Simulator, SimulatorSettings
 
-MODES: dict[str, dict[str, Any]] = {"poke": {}, "reschedule": {"mode": "reschedule"}, "deferrable": {"deferrable": True}}
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
 BATCH = {"count", "first_id", "last_id", "since", "until", "sample"}
 #: Fails, and is no time-out.
 LASTING = {

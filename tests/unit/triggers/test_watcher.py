@@ -92,7 +92,11 @@ def _block(simulator: Simulator, chance: random.Random) -> int:
 
 def _truth(simulator: Simulator) -> list[dict[str, Any]]:
     now = datetime.now(timezone.utc)
-    return [each for each in simulator.truth(now - timedelta(hours=1), now + timedelta(seconds=2)) if each["action"] == "blocked"]
+    return [
+        each
+        for each in simulator.truth(now - timedelta(hours=1), now + timedelta(seconds=2))
+        if each["action"] == "blocked"
+    ]
 
 
 def _batches(folder: Path) -> list[set[int]]:

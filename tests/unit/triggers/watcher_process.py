@@ -30,7 +30,7 @@ class FileStore:
 
 
 def watch(folder: str, connection: str) -> None:
-    """Run the trigger until the process is killed; each event is a line of ``events.jsonl`` before the next is asked for."""
+    """Run the trigger until the process is killed; an event is in ``events.jsonl`` before the next is asked for."""
     os.environ["AIRFLOW_CONN_CURATION_DEFAULT"] = connection
     # An event is stored here the moment it is given.
     curation_audit._PERSIST_SECONDS = 0.0
