@@ -3,6 +3,7 @@
 Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the sensor waits there.
 """
 
+import logging
 from datetime import datetime, timedelta, timezone
 
 from airflow.providers.common.compat.sdk import DAG, task
@@ -10,6 +11,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
+
+log = logging.getLogger(__name__)
 
 with DAG(
     dag_id="curation_blocked_alert",
@@ -52,9 +55,10 @@ with DAG(
                 policies = sorted({policy["policy_name"] for policy in event["policies"] or ()})
                 package = f"{event['package_type']} {event['package_name']} {event['package_version']}"
                 lines.append(f"{event['created_at']} {package}: {', '.join(policies) or event['reason']}")
-        text = "\n".join([f"{len(lines)} packages were blocked, see {hook.audit_page_url}", *lines])
-        print(text)
-        return text
+        lines.insert(0, f"{len(lines)} packages were blocked, see {hook.audit_page_url}")
+        for line in lines:
+            log.info("%s", line)
+        return "\n".join(lines)
 
     alert(wait.output)
     # [END howto_alert]

@@ -3,6 +3,7 @@
 Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the watcher lives there.
 """
 
+import logging
 from datetime import timedelta
 
 try:
@@ -13,6 +14,8 @@ except ImportError:
 else:
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
+
+    log = logging.getLogger(__name__)
 
     # [START howto_watcher]
     # The first start of the watcher looks back so far. From then on it goes on where it left off; before Airflow 3.3,
@@ -41,7 +44,7 @@ else:
                     if event["action"] == "blocked":
                         blocked[event["id"]] = event
             for event in blocked.values():
-                print(event["created_at"], event["package_type"], event["package_name"], event["package_version"])
+                log.info("%(created_at)s %(package_type)s %(package_name)s %(package_version)s", event)
             return sorted(blocked)
 
         alert()
