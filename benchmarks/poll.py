@@ -211,8 +211,8 @@ async def _loop_lag(triggers: int, seconds: float, interval: float) -> Lag:
 
 def loop_lag(triggers: int = 200, seconds: float = 65.0, interval: float = 30.0) -> Lag:
     """Run triggers as a triggerer does, in one event loop, and measure how late its timers are."""
-    # As a triggerer has by the time: what is imported is imported.
     import airflow_provider_curation.hooks.curation_audit  # noqa: F401
+    from airflow_provider_curation.compat import connection_for_trigger
 
     logging.disable(logging.WARNING)
     now = datetime.now(timezone.utc)
@@ -220,6 +220,8 @@ def loop_lag(triggers: int = 200, seconds: float = 65.0, interval: float = 30.0)
     random.seed(5)
     with simulator_process("--events", "1000", "--start", begin, "--end", end) as connection:
         os.environ["AIRFLOW_CONN_CURATION_DEFAULT"] = connection
+        # A triggerer that runs has all of this imported.
+        asyncio.run(connection_for_trigger("curation_default"))
         # A collection of everything that Airflow has imported takes longer than all that is measured here.
         gc.collect()
         gc.freeze()
