@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-#: A line of one of this provider's loggers, in the format that the environment gives it.
-_OURS = re.compile(r"(?P<level>[A-Z]+) \[[\w.]*airflow_provider_curation[\w.]*\] (?P<text>.*)")
+#: A line of one of this provider's loggers, or of its example DAGs', in the format that the environment gives it.
+_OURS = re.compile(r"(?P<level>[A-Z]+) \[[\w.]*(?:airflow_provider_curation|curation_blocked)[\w.]*\] (?P<text>.*)")
 #: Lines that say what went wrong.
 _FAULTS = re.compile(r"error|exception|failed", re.IGNORECASE)
 #: What a person or a supervisor ends the demo with.

@@ -1,4 +1,4 @@
-"""What `make demo` runs: a made-up tenant, an S3 API and Airflow; one DAG run of yesterday; and what it left in S3.
+"""What `make demo` runs: a made-up tenant, an S3 API and Airflow; a run for yesterday, what it left in S3; an alert.
 
 Nothing outlives it: the servers are threads of this process, Airflow is its one child, and the files are in a temporary
 directory, which is kept only when something failed, for its log.
@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
+from alert import show_alert
 from child import STOP_SIGNALS, AirflowFailed, Child
 from evidence import Archive, Day, show
 from made_up import BUCKET, TOKEN, made_up_s3, made_up_tenant
@@ -118,7 +119,8 @@ def _demo(stack: ExitStack, day: Day) -> None:
 
     archive = Archive(s3.client(), BUCKET)
     _title("3. What is in S3 now")
-    if not show(archive, tenant, day, _title):
+    true = show(archive, tenant, day, _title)
+    if not show_alert(airflow, tenant, _title) or not true:
         raise Untrue("something above is UNTRUE.")
 
 

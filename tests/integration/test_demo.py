@@ -122,7 +122,7 @@ def demo_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The demo's modules, found as they are when it runs; forgotten afterwards, since their names are short."""
     monkeypatch.syspath_prepend(str(DEMO))
     yield
-    for name in ("child", "evidence", "made_up", "run"):
+    for name in ("alert", "child", "evidence", "made_up", "run"):
         sys.modules.pop(name, None)
 
 
