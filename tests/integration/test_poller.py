@@ -25,6 +25,8 @@ from airflow_provider_curation.audit.search import Search
 from airflow_provider_curation.audit.session import PlatformSession
 from airflow_provider_curation.simulator import EndBound, Fault, NewId, Simulator, SimulatorSettings
 
+pytestmark = pytest.mark.integration
+
 NOON = datetime(2026, 3, 9, 12, tzinfo=timezone.utc)
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 ANY = EventFilter()

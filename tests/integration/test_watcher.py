@@ -18,7 +18,9 @@ import pytest
 from airflow_provider_curation.simulator import Fault, NewId, Simulator, SimulatorSettings
 from airflow_provider_curation.triggers import curation_audit
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger as Trigger
-from tests.unit.triggers.watcher_process import FileStore, watch
+from tests.integration.watcher_process import FileStore, watch
+
+pytestmark = pytest.mark.integration
 
 ROUNDS = 200
 

@@ -16,6 +16,8 @@ from airflow_provider_curation.simulator import Fault, Simulator, SimulatorSetti
 from airflow_provider_curation.triggers import curation_audit
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger as Trigger
 
+pytestmark = pytest.mark.integration
+
 #: A window that has just settled.
 START = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=1)
 WIDTH = timedelta(minutes=50)
@@ -165,7 +167,7 @@ def test_no_secret_is_stored(simulator: Simulator) -> None:
         {"start": "yesterday"},
         {"end": START - WIDTH},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_bad_arguments_are_refused_in_the_dags_file(arguments: dict[str, Any]) -> None:
     with pytest.raises((InvalidArgumentError, InvalidWindowError)):

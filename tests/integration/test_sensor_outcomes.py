@@ -24,6 +24,8 @@ from airflow_provider_curation.interval import start_of_search
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 from airflow_provider_curation.simulator import Fault, Simulator, SimulatorSettings
 
+pytestmark = pytest.mark.integration
+
 #: A window that has just settled.
 START = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=1)
 WIDTH = timedelta(minutes=50)
@@ -188,7 +190,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         {"start": datetime(2026, 3, 9)},
         {"settle_time": timedelta(seconds=-1)},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_bad_arguments_are_named_before_any_request(simulator: Simulator, arguments: dict[str, Any]) -> None:
     with pytest.raises((InvalidArgumentError, InvalidWindowError)) as caught:
