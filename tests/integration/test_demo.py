@@ -253,9 +253,10 @@ def test_says_what_is_untrue(
     assert "\nUNTRUE  " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("true", "status"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("archive", "alert", "status"), [(True, True, 0), (False, True, 1), (True, False, 1)])
 def test_its_exit_status_is_the_verdict(
-    true: bool,
+    archive: bool,
+    alert: bool,
     status: int,
     demo_modules: None,
     tmp_path: Path,
@@ -265,7 +266,8 @@ def test_its_exit_status_is_the_verdict(
     import run
 
     monkeypatch.setattr(run.Child, "run", lambda self, *command, tell=None: None)
-    monkeypatch.setattr(run, "show", lambda *arguments: true)
+    monkeypatch.setattr(run, "show", lambda *arguments: archive)
+    monkeypatch.setattr(run, "show_alert", lambda *arguments: alert)
     monkeypatch.setattr(run, "_forget_the_users_settings", lambda: None)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
     monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
@@ -273,9 +275,9 @@ def test_its_exit_status_is_the_verdict(
 
     assert run.main() == status
     said = capsys.readouterr().out
-    assert ("FAILED" in said) is not true
+    assert ("FAILED" in said) is (status != 0)
     # Its log is kept if something was untrue.
-    assert [str(path) in said for path in tmp_path.iterdir()] == ([] if true else [True])
+    assert [str(path) in said for path in tmp_path.iterdir()] == ([] if status == 0 else [True])
 
 
 @pytest.mark.parametrize("days_ago", [-1, 0, 31])

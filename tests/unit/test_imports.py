@@ -28,7 +28,7 @@ ALLOWED = {
     "links": {"compat"},
     "interval": {"audit"},
     "hooks": {"audit", "compat"},
-    "triggers": {"audit", "compat", "hooks"},
+    "triggers": {"audit", "compat", "hooks", "interval"},
     "sensors": {"audit", "compat", "hooks", "interval", "links", "triggers"},
     "operators": {"audit", "compat", "hooks", "interval", "links", "triggers"},
     "transfers": {"audit", "compat", "hooks", "interval", "links", "triggers"},

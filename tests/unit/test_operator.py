@@ -218,6 +218,7 @@ RETRYABLE = {
     errors.UnexpectedAnswerError,
     errors.RowsShiftedError,
     errors.IncompleteExportError,
+    errors.PollFailedError,
     errors.StoppedError,
 }
 
