@@ -53,9 +53,10 @@ def test_killed_at_random_moments_it_loses_nothing_and_repeats_only_its_last_bat
         process = context.Process(target=watch, args=(str(tmp_path), simulator.connection_uri()), daemon=True)
         process.start()
         for _ in range(chance.randrange(0, 4)):
-            time.sleep(chance.uniform(0, 0.1))
+            _let_poll(simulator, chance.randrange(0, 3))
             blocked.add(_block(simulator, chance))
-        time.sleep(chance.uniform(0, 0.3))
+        _let_poll(simulator, chance.randrange(0, 4))
+        time.sleep(chance.uniform(0, 0.05))
         kills_of_workers += process.is_alive()
         process.kill()
         process.join()
@@ -81,8 +82,16 @@ def test_killed_at_random_moments_it_loses_nothing_and_repeats_only_its_last_bat
         repeats += len(batch & seen)
         seen |= batch
         last = batch
-    # Repeats are what a kill between an event and its cursor leaves: rare, but if there were none, nothing was tested.
     print(f"{ROUNDS} kills, {len(batches)} batches, {len(blocked)} events, {repeats} repeated")
+
+
+def _let_poll(simulator: Simulator, times: int) -> None:
+    """Wait until the server has answered so many more requests: how far a round gets must not hang on the machine."""
+    enough = len(simulator.requests) + times
+    end = time.monotonic() + 60
+    while len(simulator.requests) < enough:
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def _block(simulator: Simulator, chance: random.Random) -> int:
