@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import repeat, takewhile
-from typing import IO, NamedTuple, TypeVar, cast
+from typing import IO, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 import pendulum
@@ -25,12 +25,16 @@ from airflow_provider_curation.audit.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.query import Asked, Query
 
 _T = TypeVar("_T")
 
 #: Bytes of a page that are kept in memory; larger ones go to the worker's temporary directory.
 SPOOL_BYTES = 256 * 1024
+
+#: Stands in counts for a name that an event does not have.
+UNKNOWN: Final = "unknown"
 
 EventKey = tuple[int, tuple[str, ...]]
 
@@ -50,12 +54,17 @@ class EventMark(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a run of events holds: events read, events and rows kept, and the kept events' actions and ends."""
+    """What a run of events holds: events read, events and rows kept, and what the kept events are.
+
+    :param policies: events by the name of each policy that affected them, so that their sum is not the events'.
+    """
 
     read: int = 0
     kept: int = 0
     rows: int = 0
     actions: Counter[str] = field(default_factory=Counter)
+    package_types: Counter[str] = field(default_factory=Counter)
+    policies: Counter[str] = field(default_factory=Counter)
     first: EventMark | None = None
     last: EventMark | None = None
 
@@ -65,6 +74,8 @@ class Tally:
         self.kept += other.kept
         self.rows += other.rows
         self.actions.update(other.actions)
+        self.package_types.update(other.package_types)
+        self.policies.update(other.policies)
         self.first = self.first or other.first
         self.last = other.last or self.last
 
@@ -114,23 +125,27 @@ class _RawEnvelope(msgspec.Struct, gc=False):
     meta: _Meta
 
 
-class _Policy(msgspec.Struct, gc=False):
-    policy_id: int | str | None = None
+class _PolicyName(msgspec.Struct, gc=False):
     policy_name: str | None = None
 
 
+class _Policy(_PolicyName, gc=False):
+    policy_id: int | str | None = None
+
+
 class _EventKey(msgspec.Struct, gc=False):
-    """What the checks of an unfiltered page need."""
+    """What the checks and counts of an unfiltered page need."""
 
     id: int
     created_at: str
     action: str
+    package_type: str | None = None
+    policies: Sequence[_PolicyName] | None = None
 
 
 class _FullKey(_EventKey, gc=False):
     """What filters, and the checks of the dry-run stream, need as well."""
 
-    package_type: str | None = None
     curated_repository_name: str | None = None
     policies: list[_Policy] | None = None
 
@@ -153,13 +168,20 @@ def new_body() -> IO[bytes]:
     return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
-def json_page(query: Query, answer: bytes, wanted: EventFilter | None = None, overlaps: bool = False) -> Page:
+def json_page(
+    query: Query,
+    answer: bytes,
+    wanted: EventFilter | None = None,
+    overlaps: bool = False,
+    treatment: Treatment | None = None,
+) -> Page:
     """Check a JSON answer and return its page.
 
     :param query: what was asked, in ascending order of id.
     :param answer: the body, decompressed.
     :param wanted: which events to keep; ``None`` keeps every one.
     :param overlaps: the first event is the last one of the page before, and left out of the body.
+    :param treatment: what alters the events' bytes; ``None`` keeps them as they are.
     :raises UnexpectedAnswerError: for a body that is JSON, but not the envelope.
     :raises CutAnswerError: for a body that ends early.
     :raises NotTheApiError: for a page of HTML.
@@ -183,8 +205,9 @@ def json_page(query: Query, answer: bytes, wanted: EventFilter | None = None, ov
     event_keys = _check_keys(query, keys)
     check_times(query, [key.created_at for key in keys])
 
+    count = len(keys)
     skip = 1 if overlaps and keys else 0
-    tally = Tally(read=len(keys) - skip)
+    tally = Tally(read=count - skip)
     if wanted:
         chosen = [place for place in range(skip, len(keys)) if _wants(wanted, cast("_FullKey", keys[place]))]
         raws = [raws[place] for place in chosen]
@@ -193,23 +216,27 @@ def json_page(query: Query, answer: bytes, wanted: EventFilter | None = None, ov
         raws, keys = raws[skip:], keys[skip:]
     tally.kept = tally.rows = len(keys)
     tally.actions.update([key.action for key in keys])
+    tally.package_types.update([key.package_type or UNKNOWN for key in keys])
+    tally.policies.update(_policy_names(keys))
     if keys:
         tally.first = EventMark(keys[0].id, keys[0].created_at)
         tally.last = EventMark(keys[-1].id, keys[-1].created_at)
     body = new_body()
     if raws:
-        body.write(b"\n".join(raws))
+        body.write(b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws))
         body.write(b"\n")
-    return make_page(event_keys, envelope.meta.total_count, tally, body)
+    return make_page(event_keys, envelope.meta.total_count, tally, body, count)
 
 
-def make_page(keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes]) -> Page:
-    """Return the page of these keys, all of the answer's, in order."""
+def make_page(
+    keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes], count: int | None = None
+) -> Page:
+    """Return the page of these keys, in order: all of the answer's ``count``, or at least its first and last ones."""
     if not keys:
         return Page(0, None, None, frozenset(), frozenset(), total, tally, body)
     first, last = keys[0], keys[-1]
     return Page(
-        count=len(keys),
+        count=len(keys) if count is None else count,
         first=first,
         last=last,
         head=_ties(keys, first[0]),
@@ -285,18 +312,34 @@ def _decode(asked: Asked, body: bytes, decode: Callable[[bytes], _T]) -> _T:
 
 
 def _check_keys(query: Query, keys: Sequence[_EventKey]) -> list[EventKey]:
-    """Return the events' keys, which must ascend: by id, and in the dry-run stream once for each id and policy."""
+    """Return the keys of the events at a page's ends, or of all of them in the dry-run stream.
+
+    They must ascend: by id, and in the dry-run stream once for each id and policy.
+    """
     if not query.dry_run:
         ids = [key.id for key in keys]
         if ids != sorted(set(ids)):
             raise RowsShiftedError(query.asked, "events that are not in ascending order of id, each once")
-        return [(number, ()) for number in ids]
+        # Ids that ascend, each once, tie with none: the ends are all that a page needs of them.
+        return [(number, ()) for number in ids[:1] + ids[1:][-1:]]
     full = cast("Sequence[_FullKey]", keys)
     event_keys = [(key.id, tuple(str(policy.policy_id) for policy in key.policies or ())) for key in full]
     ids = [number for number, _ in event_keys]
     if ids != sorted(ids) or len(set(event_keys)) != len(event_keys):
         raise RowsShiftedError(query.asked, "dry-run events that are not in ascending order of id, each policy once")
     return event_keys
+
+
+def _policy_names(keys: Sequence[_EventKey]) -> list[str]:
+    """Return the names of each event's policies, each once an event."""
+    names: list[str] = []
+    for key in keys:
+        if policies := key.policies:
+            if len(policies) == 1:
+                names.append(policies[0].policy_name or UNKNOWN)
+            else:
+                names.extend({policy.policy_name or UNKNOWN for policy in policies})
+    return names
 
 
 def _ties(keys: Iterable[EventKey], number: int) -> frozenset[EventKey]:

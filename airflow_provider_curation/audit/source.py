@@ -14,6 +14,7 @@ from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, J
 from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import EndInclusiveError, Page, json_page
+from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.query import Query
 from airflow_provider_curation.audit.window import Window
 
@@ -22,6 +23,7 @@ class JsonSource:
     """Pages of JSON.
 
     :param wanted: which events to keep.
+    :param treatment: what alters them.
     :param rows: events a page, 1 to 2000.
     :param concurrency: pages in flight, 1 to 8.
     """
@@ -35,6 +37,7 @@ class JsonSource:
         *,
         dry_run: bool = False,
         wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
         rows: int = JSON_ROWS,
         concurrency: int = 4,
     ) -> None:
@@ -44,6 +47,7 @@ class JsonSource:
         self._client = client
         self._dry_run = dry_run
         self._wanted = wanted or None
+        self._treatment = treatment or None
         self._concurrency = concurrency
         # Threads that decode side by side only fight for the interpreter, and each would hold a page in memory.
         self._decoding = threading.Lock()
@@ -85,7 +89,7 @@ class JsonSource:
 
         def decode(body: bytes) -> Page:
             with self._decoding:
-                return json_page(query, body, self._wanted, overlaps=offset > 0)
+                return json_page(query, body, self._wanted, overlaps=offset > 0, treatment=self._treatment)
 
         try:
             return self._client.read_json(query, decode, stop)
@@ -111,9 +115,12 @@ class CsvSource(JsonSource):
         *,
         dry_run: bool = False,
         wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
         concurrency: int = 4,
     ) -> None:
-        super().__init__(client, dry_run=dry_run, wanted=wanted, rows=CSV_ROWS, concurrency=concurrency)
+        super().__init__(
+            client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=CSV_ROWS, concurrency=concurrency
+        )
         self._header: bytes | None = None
         self._line_break = b"\n"
         self._seen_rows = 0
@@ -144,7 +151,7 @@ class CsvSource(JsonSource):
         rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
         end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
-        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end)
+        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end, treatment=self._treatment)
         try:
             page = self._client.read_zip(query, decode, stop)
         except RowLimitError as error:
