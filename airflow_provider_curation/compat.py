@@ -30,6 +30,7 @@ __all__ = [
     "as_final",
     "conf",
     "delay_trigger",
+    "get_connection",
     "mask_secret",
     "stored_xcom",
 ]
@@ -47,6 +48,13 @@ def stored_xcom(ti_key: Any, key: str) -> Any:
     from airflow.providers.common.compat.sdk import XCom
 
     return XCom.get_value(ti_key=ti_key, key=key)
+
+
+def get_connection(conn_id: str) -> Any:
+    """Return a connection; importing hooks here keeps them out of a DAG file's time."""
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    return BaseHook.get_connection(conn_id)
 
 
 def mask_secret(secret: str) -> None:
