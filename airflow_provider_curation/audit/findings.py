@@ -149,7 +149,7 @@ class Report:
         if not self.findings:
             return f"{lines[0]} Nothing is missing."
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-        lines.append(f"{len(self.findings)} findings: {kinds}. {len(self.mends)} exports can still mend some of them.")
+        lines.append(f"Findings: {kinds}. Exports that still mend some of them: {len(self.mends)}.")
         lines += [f"- {finding}" for finding in self.findings[:most]]
         if len(self.findings) > most:
             lines.append(f"- and {len(self.findings) - most} more")

@@ -216,8 +216,8 @@ def json_page(
         raws, keys = raws[skip:], keys[skip:]
     tally.kept = tally.rows = len(keys)
     tally.actions.update([key.action for key in keys])
-    tally.package_types.update([key.package_type or UNKNOWN for key in keys])
-    tally.policies.update(_policy_names(keys))
+    _count(tally.package_types, [key.package_type for key in keys])
+    _count(tally.policies, _policy_names(keys))
     if keys:
         tally.first = EventMark(keys[0].id, keys[0].created_at)
         tally.last = EventMark(keys[-1].id, keys[-1].created_at)
@@ -330,16 +330,20 @@ def _check_keys(query: Query, keys: Sequence[_EventKey]) -> list[EventKey]:
     return event_keys
 
 
-def _policy_names(keys: Sequence[_EventKey]) -> list[str]:
+def _policy_names(keys: Sequence[_EventKey]) -> list[str | None]:
     """Return the names of each event's policies, each once an event."""
-    names: list[str] = []
-    for key in keys:
-        if policies := key.policies:
-            if len(policies) == 1:
-                names.append(policies[0].policy_name or UNKNOWN)
-            else:
-                names.extend({policy.policy_name or UNKNOWN for policy in policies})
+    names: list[str | None] = []
+    for policies in [key.policies for key in keys if key.policies]:
+        if len(policies) == 1:
+            names.append(policies[0].policy_name)
+        else:
+            names.extend({policy.policy_name for policy in policies})
     return names
+
+
+def _count(counts: Counter[str], names: list[str | None]) -> None:
+    for name, count in Counter(names).items():
+        counts[name or UNKNOWN] += count
 
 
 def _ties(keys: Iterable[EventKey], number: int) -> frozenset[EventKey]:
