@@ -1,7 +1,7 @@
-"""Proof that the archive of Curation audit events is whole, after each day's export: the same file for Airflow 2.11 and 3.
+"""Proof that the archive of Curation audit events is whole, after each day's export; for Airflow 2.11 and 3.
 
-It runs when `curation_audit_daily_export` has written a day. Connections: `curation_default` (type "JFrog Curation") and
-`aws_default`. The bucket and the days that are looked back on are the DAG's parameters.
+It runs when `curation_audit_daily_export` has written a day. Connections: `curation_default` (type "JFrog Curation")
+and `aws_default`. The bucket and the days that are looked back on are the DAG's parameters.
 """
 
 from datetime import datetime, timedelta, timezone

@@ -130,7 +130,7 @@ def new_digest(
 def read_chain(
     archive: Archive, prefix: str, keys: Sequence[SecretKey]
 ) -> Iterator[tuple[Digest | None, list[Finding]]]:
-    """Give a prefix's digests in order, one at a time, each with what is wrong with it."""
+    """Give a prefix's digests in order, one at a time, ``None`` for one not to be trusted, with what is wrong with it."""
     before: Digest | None = None
     intact = True
     for listed in archive.entries(digest_prefix(prefix)):
@@ -142,12 +142,13 @@ def read_chain(
             intact = False
             yield None, [Finding(Kind.DIGEST_BROKEN, f"it cannot be read ({type(error).__name__})", listed.key)]
             continue
-        faults = []
-        if keys and (fault := signature_fault(digest.facts, keys)):
-            faults.append(fault)
+        forged = signature_fault(digest.facts, keys) if keys else None
+        faults = [forged] if forged else []
         named = (digest.facts.get("previous") or {}).get("sha256")
         # After one that cannot be read, the link to it cannot be checked, and is its fault alone.
         if intact and named != (before.sha256 if before else None):
             faults.append("does not chain to the digest before it, which is missing or another one")
         before, intact = digest, True
-        yield digest, [Finding(Kind.DIGEST_BROKEN, fault, digest.key, digest.period) for fault in faults]
+        findings = [Finding(Kind.DIGEST_BROKEN, fault, digest.key, digest.period) for fault in faults]
+        # What a digest seals counts only if its signature does.
+        yield None if forged else digest, findings

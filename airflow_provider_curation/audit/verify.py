@@ -408,10 +408,16 @@ def named_window(key: str) -> Window | None:
     if found is None:
         return None
     try:
-        start, end = (datetime.strptime(each, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc) for each in found.groups())
-        return Window(start, end)
+        return Window(*map(_moment, found.groups()))
     except ValueError:
         return None
+
+
+def _moment(text: str) -> datetime:
+    # Of a long listing every key is read: several times as fast as strptime.
+    numbers = (text[:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
+    year, month, day, hour, minute, second = map(int, numbers)
+    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
 
 
 def _shape(manifest_key: str) -> str:
