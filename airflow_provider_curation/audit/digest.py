@@ -130,7 +130,7 @@ def new_digest(
 def read_chain(
     archive: Archive, prefix: str, keys: Sequence[SecretKey]
 ) -> Iterator[tuple[Digest | None, list[Finding]]]:
-    """Give a prefix's digests in order, one at a time, ``None`` for one not to be trusted, with what is wrong with it."""
+    """Give a prefix's digests in order, one at a time (``None``: not to be trusted), with what is wrong with it."""
     before: Digest | None = None
     intact = True
     for listed in archive.entries(digest_prefix(prefix)):
