@@ -122,6 +122,7 @@ class Report:
     :param recounted: windows that the server was asked to count again.
     :param mends: exports that mend what can still be mended.
     :param digest: the key of the digest that seals the period, if there is one.
+    :param digest_sha256: of that digest; note it elsewhere, to show later that the chain was not cut short.
     """
 
     prefix: str
@@ -134,6 +135,7 @@ class Report:
     recounted: int = 0
     mends: Sequence[Mend] = ()
     digest: str | None = None
+    digest_sha256: str | None = None
     counts: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,5 +171,6 @@ class Report:
             "findings": [finding.as_dict() for finding in self.findings[:most]],
             "mend": [mend.as_kwargs() for mend in self.mends],
             "digest": self.digest,
+            "digest_sha256": self.digest_sha256,
             "summary": self.summary(),
         }

@@ -27,7 +27,7 @@ from airflow_provider_curation.audit.digest import (
     new_digest,
     read_chain,
 )
-from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.errors import InvalidArgumentError, ObjectExistsError
 from airflow_provider_curation.audit.findings import MENDED_BY_EXPORT, Finding, Kind, Mend, Report, Series
 from airflow_provider_curation.audit.keys import SecretKey
 from airflow_provider_curation.audit.manifest import (
@@ -63,6 +63,7 @@ class Check:
     :param remembered: from when on the server still has all events; what begins before cannot be counted or mended.
     :param ignored: kinds that are as they should be in this archive.
     :param seal: write a digest of the period if nothing was found.
+    :param known_digests: SHA-256 of digests that must be in the chain: of a chain alone, the end could be cut off.
     :param workers: manifests and objects read at the same time, and windows counted.
     """
 
@@ -75,11 +76,16 @@ class Check:
     remembered: datetime | None = None
     ignored: frozenset[Kind] = frozenset()
     seal: bool = False
+    known_digests: frozenset[str] = frozenset()
     workers: int = 8
 
 
 def verify(archive: Archive, check: Check, now: datetime | None = None) -> Report:
-    """Verify a period of an archive."""
+    """Verify a period of an archive.
+
+    :raises InvalidArgumentError: for a period that cannot be sealed.
+    :raises ObjectExistsError: if another verification sealed it meanwhile.
+    """
     return _Verification(archive, check, now or datetime.now(timezone.utc)).run()
 
 
@@ -163,6 +169,7 @@ class _Verification:
         for key in sorted(self._sealed):
             self._find(Kind.SEALED_MISSING, "the manifest was sealed in a digest, and is gone", key)
         findings = sorted(self._findings, key=_order)
+        digest = self._seal() if check.seal and not findings else None
         return Report(
             prefix=check.prefix,
             period=check.period,
@@ -173,7 +180,8 @@ class _Verification:
             bytes_read=self._bytes,
             recounted=self._recounted,
             mends=self._mends(findings),
-            digest=self._seal() if check.seal and not findings else None,
+            digest=digest.key if digest else None,
+            digest_sha256=digest.sha256 if digest else None,
         )
 
     def _find(
@@ -369,15 +377,19 @@ class _Verification:
     # Digests
 
     def _read_digests(self) -> None:
+        noted = set(self._check.known_digests)
         for digest, findings in read_chain(self._archive, self._check.prefix, self._check.keys):
             for finding in findings:
                 self._find(finding.kind, finding.detail, finding.key, finding.window)
             if digest is None:
                 continue
             self._last_digest = digest
+            noted.discard(digest.sha256)
             for sealed in digest.sealed():
                 if self._concerns(sealed.window):
                     self._sealed[_absolute(self._check.prefix, sealed.key)] = sealed
+        for sha256 in sorted(noted):
+            self._find(Kind.DIGEST_BROKEN, f"the digest of SHA-256 {sha256}, which was noted, is not in the chain")
 
     def _check_sealed(self, key: str, stored: StoredManifest, series: Series) -> None:
         sealed = self._sealed.pop(key, None)
@@ -389,17 +401,20 @@ class _Verification:
         detail = "manifest and object are others than were sealed, and the manifest does not name that as replaced"
         self._find(Kind.SEALED_CHANGED, detail, key, stored.window, series)
 
-    def _seal(self) -> str:
-        """Write the digest of the period, and return its key."""
+    def _seal(self) -> Digest:
+        """Write the digest of the period, and return it."""
         check = self._check
         key = digest_key(check.prefix, check.period)
         last = self._last_digest
         if last is not None and last.key == key:
-            return key
+            return last
         signing = check.keys[0] if check.keys else None
         body = new_digest(check.prefix, check.period, self._entries, last, self._now, signing)
-        self._archive.put_new(key, body)
-        return key
+        if not self._archive.put_new(key, body):
+            raise ObjectExistsError(
+                f"{self._archive.uri(key)} was written by another verification meanwhile, and is kept. Verify again."
+            )
+        return Digest.parse(key, body)
 
 
 def named_window(key: str) -> Window | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_curation.audit.endpoint import RETENTION
@@ -13,10 +12,8 @@ from airflow_provider_curation.compat import BaseOperator, as_final
 from airflow_provider_curation.interval import window_of_run
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.findings import Kind
     from airflow_provider_curation.audit.keys import SecretKey
-    from airflow_provider_curation.audit.verify import Check, Reading
-    from airflow_provider_curation.audit.window import Window
+    from airflow_provider_curation.audit.verify import Reading
     from airflow_provider_curation.compat import Context
 
 OnFinding = Literal["fail", "warn", "return"]
@@ -26,7 +23,8 @@ class CurationAuditVerifyOperator(BaseOperator):
     """Verifies the exports below a prefix for a period: by their manifests, and if asked by reading the objects.
 
     The period is ``start`` and ``end``, else the run's data interval. Exports of one stream in one format must not
-    overlap, so daily and hourly exports of the same stream need prefixes of their own.
+    overlap, so daily and hourly exports of the same stream need prefixes of their own. The same as a plain function:
+    :func:`airflow_provider_curation.evidence.verify_archive`.
 
     :param s3_bucket: the bucket. (templated)
     :param s3_prefix: the prefix of the exports' keys; digests lie in ``_digests/`` below it. (templated)
@@ -38,17 +36,24 @@ class CurationAuditVerifyOperator(BaseOperator):
         or a share of them besides, such as ``0.01``.
     :param recount: ask the server again for the counts of the windows that it still remembers.
     :param seal: if nothing is found, write a digest of the period that chains to the one before.
+    :param known_digests: SHA-256 of digests, as noted from earlier results, that must still be there. (templated)
     :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
     :param on_finding: ``fail`` the task without a retry, ``warn`` in the log, or only ``return`` the findings.
     :param signing_conn_id: connection whose password is the key that manifests and digests must be signed with; a list
         if keys were changed, the one to seal with first. (templated)
+    :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: the digest cannot be deleted for a time.
+    :param object_lock_retain_until: until when: a moment, or a timedelta after the period's end. (templated)
+    :param object_lock_legal_hold: the digest cannot be deleted until the hold is taken off.
+    :param s3_extra_args: extra arguments of boto3's upload of the digest, such as ``{"ServerSideEncryption": ...}``.
     :param retention: how long the server remembers events.
     :param workers: manifests or objects read at the same time.
     :param curation_conn_id: connection of type ``jfrog_curation``, for ``recount``. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``mend`` (arguments of exports that
-        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``digest``, ``summary``, and more.
+        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``digest``, ``digest_sha256``,
+        ``summary``, and more.
     :raises FindingsError: if something was found and ``on_finding`` is ``fail``.
+    :raises ObjectLockError: if the digest is to be locked, and the bucket has no Object Lock.
     """
 
     template_fields: Sequence[str] = (
@@ -56,7 +61,9 @@ class CurationAuditVerifyOperator(BaseOperator):
         "s3_prefix",
         "start",
         "end",
+        "known_digests",
         "signing_conn_id",
+        "object_lock_retain_until",
         "curation_conn_id",
         "aws_conn_id",
     )
@@ -73,9 +80,14 @@ class CurationAuditVerifyOperator(BaseOperator):
         read: Reading = "suspects",
         recount: bool = True,
         seal: bool = False,
+        known_digests: Sequence[str] = (),
         ignore: Sequence[str] = (),
         on_finding: OnFinding = "fail",
         signing_conn_id: str | Sequence[str] | None = None,
+        object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None,
+        object_lock_retain_until: datetime | timedelta | str | None = None,
+        object_lock_legal_hold: bool = False,
+        s3_extra_args: dict[str, Any] | None = None,
         retention: timedelta = RETENTION,
         workers: int = 8,
         curation_conn_id: str = "curation_default",
@@ -91,9 +103,14 @@ class CurationAuditVerifyOperator(BaseOperator):
         self.read = read
         self.recount = recount
         self.seal = seal
+        self.known_digests = known_digests
         self.ignore = ignore
         self.on_finding = on_finding
         self.signing_conn_id = signing_conn_id
+        self.object_lock_mode = object_lock_mode
+        self.object_lock_retain_until = object_lock_retain_until
+        self.object_lock_legal_hold = object_lock_legal_hold
+        self.s3_extra_args = s3_extra_args
         self.retention = retention
         self.workers = workers
         self.curation_conn_id = curation_conn_id
@@ -109,81 +126,48 @@ class CurationAuditVerifyOperator(BaseOperator):
             raise as_final(error) from error.__cause__
 
     def _execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_curation.audit.verify import verify
-        from airflow_provider_curation.transfers.s3_archive import S3Archive
-
-        now = datetime.now(timezone.utc)
-        check = self._check(window_of_run(context, self.start, self.end), now)
-        report = verify(S3Archive(self.s3_bucket, aws_conn_id=self.aws_conn_id), check, now)
-        if not report.findings:
-            self.log.info("%s", report.summary())
-        elif self.on_finding == "fail":
-            raise FindingsError(report.summary())
-        else:
-            self.log.warning("%s", report.summary())
-        if report.digest:
-            self.log.info("The period is sealed in s3://%s/%s.", self.s3_bucket, report.digest)
-        return report.as_dict()
-
-    def _check(self, period: Window, now: datetime) -> Check:
-        from airflow_provider_curation.audit.verify import Check
+        from airflow_provider_curation.evidence import verify_archive
 
         if not self.s3_bucket:
             raise InvalidArgumentError(f"s3_bucket={self.s3_bucket!r} is empty.")
         if self.on_finding not in ("fail", "warn", "return"):
             raise InvalidArgumentError(f"on_finding={self.on_finding!r} is none of fail, warn, return.")
-        share = self.read if isinstance(self.read, int | float) and not isinstance(self.read, bool) else None
-        if self.read not in ("suspects", "all") and (share is None or not 0 <= share <= 1):
-            raise InvalidArgumentError(f"read={self.read!r} is neither 'suspects', 'all' nor a share from 0 to 1.")
-        if not 1 <= self.workers <= 64:
-            raise InvalidArgumentError(f"workers={self.workers!r} is no number from 1 to 64.")
-        return Check(
-            prefix=self.s3_prefix,
-            period=period,
-            expected=self._expected(),
+        period = window_of_run(context, self.start, self.end)
+        report = verify_archive(
+            f"s3://{self.s3_bucket}/{self.s3_prefix}",
+            period.start,
+            period.end,
+            expected=self.expected or (),
             keys=self._keys(),
-            reading=self.read if share is None else float(share),
-            count=self._count if self.recount else None,
-            remembered=now - self.retention,
-            ignored=self._ignored(),
+            read=self.read,
+            curation_conn_id=self.curation_conn_id if self.recount else None,
+            retention=self.retention,
             seal=self.seal,
+            known_digests=self.known_digests,
+            ignore=self.ignore,
             workers=self.workers,
+            aws_conn_id=self.aws_conn_id,
+            s3_extra_args=self.s3_extra_args,
+            object_lock_mode=self.object_lock_mode,
+            object_lock_retain_until=self.object_lock_retain_until,
+            object_lock_legal_hold=self.object_lock_legal_hold,
         )
-
-    def _expected(self) -> list[tuple[str, str]]:
-        pairs = [tuple(pair) for pair in self.expected or ()]
-        for pair in pairs:
-            if len(pair) != 2 or pair[0] not in ("events", "dry_run") or pair[1] not in ("jsonl", "csv"):
-                raise InvalidArgumentError(
-                    f"expected={self.expected!r}: {pair!r} is no stream (events, dry_run) and format (jsonl, csv)."
-                )
-        return [(pair[0], pair[1]) for pair in pairs]
-
-    def _ignored(self) -> frozenset[Kind]:
-        from airflow_provider_curation.audit.findings import Kind
-
-        known = {kind.value for kind in Kind}
-        if unknown := [kind for kind in self.ignore if kind not in known]:
-            raise InvalidArgumentError(f"ignore={self.ignore!r}: {unknown[0]!r} is none of {', '.join(sorted(known))}.")
-        return frozenset(Kind(kind) for kind in self.ignore)
+        if not report.findings:
+            self.log.info("%s", report.summary())
+        elif self.on_finding == "fail":
+            raise FindingsError(report.summary())
+        elif self.on_finding == "warn":
+            self.log.warning("%s", report.summary())
+        else:
+            self.log.info("%s", report.summary())
+        if report.digest:
+            self.log.info(
+                "The period is sealed in s3://%s/%s, SHA-256 %s.", self.s3_bucket, report.digest, report.digest_sha256
+            )
+        return report.as_dict()
 
     def _keys(self) -> list[SecretKey]:
         from airflow_provider_curation.hooks.secret import key_of_connection
 
         named = [self.signing_conn_id] if isinstance(self.signing_conn_id, str) else self.signing_conn_id or ()
         return [key_of_connection(conn_id, "signing_conn_id") for conn_id in named if conn_id]
-
-    @property
-    def _count(self) -> Callable[[Window, bool], int]:
-        from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
-
-        hook = CurationAuditHook(self.curation_conn_id)
-        # Made before the threads are: looking up a connection is a call to Airflow.
-        _ = hook.client
-        at_once = threading.BoundedSemaphore(hook.settings.concurrency)
-
-        def count(window: Window, dry_run: bool) -> int:
-            with at_once:
-                return hook.count_events(window.start, window.end, dry_run)
-
-        return count

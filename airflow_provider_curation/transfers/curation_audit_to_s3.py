@@ -22,7 +22,7 @@ from airflow_provider_curation.audit.errors import (
     StoppedError,
 )
 from airflow_provider_curation.audit.replacing import Plan, Present, check_replacement, may_be_unchanged
-from airflow_provider_curation.audit.window import Window, format_utc, to_utc
+from airflow_provider_curation.audit.window import Window, format_utc
 from airflow_provider_curation.compat import (
     AirflowSkipException,
     Asset,
@@ -216,9 +216,10 @@ class CurationAuditToS3Operator(BaseOperator):
         file_format, wanted = self._file_format(), self._wanted()
         window = window_of_run(context, self.start, self.end)
         now = datetime.now(timezone.utc)
-        treatment, signing_key, lock = self._treatment(), self._signing_key(), self._object_lock(window, now)
-        target = self._target(window, file_format, lock)
+        treatment, signing_key = self._treatment(), self._signing_key()
         expired = self._check_retention(window, now)
+        lock = self._object_lock(window, now)
+        target = self._target(window, file_format, lock)
         target.check_lock()
         self._wait_until_settled(window, now)
 
@@ -305,18 +306,11 @@ class CurationAuditToS3Operator(BaseOperator):
 
     def _object_lock(self, window: Window, now: datetime) -> dict[str, Any]:
         """Return how the object is to be protected, as a manifest says it."""
-        mode, until = self.object_lock_mode, self.object_lock_retain_until
-        lock: dict[str, Any] = {"legal_hold": True} if self.object_lock_legal_hold else {}
-        if mode is None and until is None:
-            return lock
-        if mode not in ("GOVERNANCE", "COMPLIANCE"):
-            raise InvalidArgumentError(f"object_lock_mode={mode!r} is none of GOVERNANCE, COMPLIANCE.")
-        if until is None:
-            raise InvalidArgumentError("object_lock_mode needs object_lock_retain_until: a moment, or a timedelta.")
-        moment = window.end + until if isinstance(until, timedelta) else to_utc(until, "object_lock_retain_until")
-        if moment <= now:
-            raise InvalidArgumentError(f"object_lock_retain_until={until!r} makes {format_utc(moment)}, which is past.")
-        return {"mode": mode, "retain_until": format_utc(moment), **lock}
+        from airflow_provider_curation.transfers.object_lock import wanted_lock
+
+        return wanted_lock(
+            window, now, self.object_lock_mode, self.object_lock_retain_until, bool(self.object_lock_legal_hold)
+        )
 
     def _target(self, window: Window, file_format: FileFormat, lock: dict[str, Any]) -> S3Object:
         from airflow_provider_curation.transfers.s3_object import S3Object

@@ -37,10 +37,21 @@ class S3Archive:
     def __init__(self, bucket: str, *, aws_conn_id: str | None) -> None:
         self.bucket = bucket
         self._aws_conn_id = aws_conn_id
+        self._put_args: dict[str, Any] = {}
 
     @cached_property
     def _client(self) -> Any:
         return s3_hook(self._aws_conn_id).get_conn()
+
+    def protect(self, lock: dict[str, Any], extra_args: dict[str, Any]) -> None:
+        """Have what is written locked, and uploaded with extra arguments of boto3.
+
+        :raises ObjectLockError: if the bucket has no Object Lock.
+        """
+        from airflow_provider_curation.transfers.object_lock import check_bucket, upload_arguments
+
+        check_bucket(self._client, self.bucket, lock)
+        self._put_args = {**extra_args, **upload_arguments(lock)}
 
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
@@ -75,9 +86,8 @@ class S3Archive:
         from botocore.exceptions import ClientError
 
         try:
-            self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
-            )
+            arguments = {**self._put_args, "ContentType": "application/json", "IfNoneMatch": "*"}
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=body, **arguments)
         except ClientError as error:
             if error_code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
                 return False

@@ -7,10 +7,9 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_curation.audit.errors import ObjectLockError
 from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, ManifestError, StoredManifest
 from airflow_provider_curation.audit.replacing import Present
-from airflow_provider_curation.audit.window import to_utc
+from airflow_provider_curation.transfers.object_lock import check_bucket, upload_arguments
 from airflow_provider_curation.transfers.s3_archive import NOT_FOUND, error_code, s3_hook
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class S3Object:
         self._encrypt = encrypt
         self._acl_policy = acl_policy
         self._lock = lock or {}
-        self._extra_args = {**(extra_args or {}), **_lock_arguments(self._lock)}
+        self._extra_args = {**(extra_args or {}), **upload_arguments(self._lock)}
         self._there: set[str] = set()
 
     @property
@@ -70,29 +69,7 @@ class S3Object:
 
         :raises ObjectLockError: if the bucket has no Object Lock.
         """
-        from botocore.exceptions import ClientError
-
-        if not self._lock:
-            return
-        try:
-            found = self._client.get_object_lock_configuration(Bucket=self.bucket)
-            enabled = found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
-        except ClientError as error:
-            if error_code(error) in _DENIED:
-                log.warning(
-                    "Whether the bucket %s has Object Lock cannot be asked: grant s3:GetBucketObjectLockConfiguration. "
-                    "S3 refuses the upload if it has none.",
-                    self.bucket,
-                )
-                return
-            if error_code(error) not in ("ObjectLockConfigurationNotFoundError", "InvalidRequest"):
-                raise
-            enabled = False
-        if not enabled:
-            raise ObjectLockError(
-                f"The bucket {self.bucket!r} has no Object Lock, so what is written to it can be deleted: enable it on "
-                "the bucket, or leave out object_lock_mode, object_lock_retain_until and object_lock_legal_hold."
-            )
+        check_bucket(self._client, self.bucket, self._lock)
 
     def present(self) -> Present:
         """Return what is at the key, and remember it: what was there before is never deleted."""
@@ -195,14 +172,3 @@ class S3Object:
 
 def _etag(head: dict[str, Any]) -> str | None:
     return str(head["ETag"]).strip('"') if head.get("ETag") else None
-
-
-def _lock_arguments(lock: dict[str, Any]) -> dict[str, Any]:
-    """Return a lock as arguments of boto3's uploads."""
-    arguments: dict[str, Any] = {}
-    if "mode" in lock:
-        arguments["ObjectLockMode"] = lock["mode"]
-        arguments["ObjectLockRetainUntilDate"] = to_utc(lock["retain_until"], "object_lock_retain_until")
-    if lock.get("legal_hold"):
-        arguments["ObjectLockLegalHoldStatus"] = "ON"
-    return arguments
