@@ -91,3 +91,36 @@ def check_bucket(client: Any, bucket: str, lock: dict[str, Any]) -> None:
             f"The bucket {bucket!r} has no Object Lock, so what is written to it can be deleted: enable it on the "
             "bucket, or leave out object_lock_mode, object_lock_retain_until and object_lock_legal_hold."
         )
+
+
+def ensure_locked(client: Any, bucket: str, key: str, lock: dict[str, Any], head: dict[str, Any]) -> None:
+    """Lock an object that was uploaded under a lock, if S3 does not show it: some stores drop it from large uploads.
+
+    :param head: what S3 says of the object.
+    :raises ObjectLockError: if it cannot be locked.
+    """
+    from botocore.exceptions import ClientError
+
+    arguments, version = upload_arguments(lock), {"VersionId": head["VersionId"]} if head.get("VersionId") else {}
+    # What S3 does not show may only be hidden for want of a right: locking it again in the same way does no harm.
+    try:
+        if "ObjectLockMode" in arguments and not _is_retained(head, arguments):
+            retention = {"Mode": arguments["ObjectLockMode"], "RetainUntilDate": arguments["ObjectLockRetainUntilDate"]}
+            client.put_object_retention(Bucket=bucket, Key=key, Retention=retention, **version)
+        if "ObjectLockLegalHoldStatus" in arguments and head.get("ObjectLockLegalHoldStatus") != "ON":
+            client.put_object_legal_hold(Bucket=bucket, Key=key, LegalHold={"Status": "ON"}, **version)
+    except ClientError as error:
+        raise ObjectLockError(
+            f"s3://{bucket}/{key} was uploaded under Object Lock, S3 does not show that it is locked, and refused to "
+            f"lock it ({error_code(error)}): grant s3:PutObjectRetention and s3:PutObjectLegalHold, and "
+            "s3:GetObjectRetention and s3:GetObjectLegalHold to see them."
+        ) from error
+
+
+def _is_retained(head: dict[str, Any], arguments: dict[str, Any]) -> bool:
+    until = head.get("ObjectLockRetainUntilDate")
+    return (
+        head.get("ObjectLockMode") == arguments["ObjectLockMode"]
+        and until is not None
+        and to_utc(until) >= arguments["ObjectLockRetainUntilDate"]
+    )

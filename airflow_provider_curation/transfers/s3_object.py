@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, ManifestError, StoredManifest
 from airflow_provider_curation.audit.replacing import Present
-from airflow_provider_curation.transfers.object_lock import check_bucket, upload_arguments
+from airflow_provider_curation.transfers.object_lock import check_bucket, ensure_locked, upload_arguments
 from airflow_provider_curation.transfers.s3_archive import NOT_FOUND, error_code, s3_hook
 
 if TYPE_CHECKING:
@@ -101,8 +101,12 @@ class S3Object:
             raise
 
     def stored(self) -> dict[str, Any]:
-        """Return what S3 says of the object that was written, by the names of a manifest."""
+        """Return what S3 says of the object that was written, by the names of a manifest.
+
+        :raises ObjectLockError: if it was to be locked, and is not.
+        """
         head = self._hook.head_object(self.key, self.bucket) or {}
+        ensure_locked(self._client, self.bucket, self.key, self._lock, head)
         encryption = {"algorithm": head.get("ServerSideEncryption"), "kms_key_id": head.get("SSEKMSKeyId")}
         return {
             "etag": _etag(head),
