@@ -102,6 +102,10 @@ demo: $(STAMP) ## A simulated tenant, an S3 API and one DAG run, explained
 bench: $(STAMP) ## The benchmark, beside its peers
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+.PHONY: bench-verify
+bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whether memory grows
+	$(BIN)/python benchmarks/verify.py $(ARGS)
+
 .PHONY: constraints
 constraints: $(BIN)/uv ## Refresh the pins of every Airflow minor
 	@for minor in $(MINORS); do \

@@ -113,13 +113,14 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest as it was read back: what it says, and the SHA-256 of the file.
+    """A manifest as it was read back: what it says, the SHA-256 of the file, and its window.
 
     :raises ManifestError: (from :meth:`parse`) if it is no manifest.
     """
 
     facts: Mapping[str, Any]
     sha256: str
+    window: Window
 
     @classmethod
     def parse(cls, body: bytes) -> StoredManifest:
@@ -133,16 +134,11 @@ class StoredManifest:
         for name, kind in _CHECKED.items():
             if not isinstance(facts.get(name), kind) or (kind is int and isinstance(facts[name], bool)):
                 raise ManifestError(f"{name} is {'missing' if name not in facts else 'of another kind'}")
-        stored = cls(facts, hashlib.sha256(body).hexdigest())
         try:
-            _ = stored.window
+            window = Window.parse(facts["start"], facts["end"])
         except ValueError as error:
             raise ManifestError(str(error)) from None
-        return stored
-
-    @property
-    def window(self) -> Window:
-        return Window.parse(self.facts["start"], self.facts["end"])
+        return cls(facts, hashlib.sha256(body).hexdigest(), window)
 
     @property
     def series(self) -> tuple[str, str, str]:
