@@ -147,7 +147,7 @@ class Report:
         read = f", {self.objects_read} objects read ({self.bytes_read:,} bytes)" if self.objects_read else ""
         recounted = f", {self.recounted} windows counted again" if self.recounted else ""
         what = f"{self.manifests} manifests, {self.events:,} events"
-        lines = [f"{self.prefix or 'The bucket'} {self.period}: {what}{read}{recounted}."]
+        lines = [f"{self.prefix or 'The whole archive'}, {self.period}: {what}{read}{recounted}."]
         if not self.findings:
             return f"{lines[0]} Nothing is missing."
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())

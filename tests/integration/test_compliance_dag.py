@@ -134,6 +134,26 @@ def test_fails_with_what_is_lost(s3: Any, server: Simulator, capfd: Any, caplog:
     assert lost in said
 
 
+def test_fails_with_a_gap_that_the_server_has_forgotten(
+    s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
+) -> None:
+    dag = load()
+    for task_id in ("verify", "verify_again"):
+        dag.get_task(task_id).retention = datetime.now(timezone.utc) - midnight + 2 * DAY + timedelta(hours=1)
+    dag.get_task("mend").partial_kwargs["retention"] = dag.get_task("verify").retention
+
+    states = run(dag)
+
+    # All but the first day can be had, and the end of that one: of each stream.
+    assert [state for name, state in states.items() if name.startswith("mend[")] == ["success"] * 6
+    assert states["verify_again"] == "success"
+    assert states["conclude"] == "failed"
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "Findings: 3 gap. Exports that still mend some of them: 0." in said
+    assert f"[{midnight - 3 * DAY:%Y-%m-%dT%H:%M:%SZ}, " in said
+    assert "no export covers it" in said
+
+
 def test_is_driven_by_the_assets_of_the_exports() -> None:
     timetable = load().timetable
     condition = getattr(timetable, "asset_condition", None) or timetable.dataset_condition

@@ -221,6 +221,30 @@ def test_a_second_run_of_a_day_writes_the_same_bytes(s3: Any, server: Simulator,
     assert {key: body(s3, key) for key in keys(s3) if not key.endswith(".manifest.json")} == before
 
 
+def test_clearing_a_run_of_forty_days_ago_changes_nothing(
+    s3: Any, curation_simulator_factory: Callable[..., Simulator], midnight: datetime
+) -> None:
+    day = midnight - 40 * DAY
+    server = curation_simulator_factory(events=4_000, start=day - 2 * DAY, end=midnight, tokens=("made-up-token",))
+    [dag] = load(EXPORT)
+    for task in dag.tasks:
+        # As it was forty days ago, when the server remembered that day.
+        task.retention = 60 * DAY
+    assert set(states(run(dag, day)).values()) == {"success"}
+    before = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert len(before) == 6
+    server.hide(day - 2 * DAY, midnight - 30 * DAY)
+
+    [dag] = load(EXPORT)
+    errors = remember_errors(dag)
+    dag_run = run(dag, day, retries=5)
+
+    assert set(states(dag_run).values()) == {"failed"}
+    assert {type(error).__name__ for error in errors.values()} == {"ExpiredWindowError"}
+    assert s3.list_objects_v2(Bucket=BUCKET)["Contents"] == before
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
 def test_the_bucket_is_a_parameter(s3: Any, server: Simulator, midnight: datetime) -> None:
     s3.create_bucket(Bucket="another-archive")
     [dag] = load(EXPORT)
