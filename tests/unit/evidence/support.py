@@ -33,8 +33,6 @@ class MemoryArchive:
         self.objects = dict(objects or {})
         self.etags: dict[str, str] = {}
         self.reads: list[str] = []
-        self.most_at_once = 0
-        self._at_once = 0
         self._lock = threading.Lock()
 
     def copy(self) -> MemoryArchive:

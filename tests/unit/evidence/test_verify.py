@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
@@ -299,6 +301,39 @@ def test_a_long_listing_does_not_grow_memory() -> None:
         tracemalloc.stop()
         assert report.counts == {"gap": 1}
     assert peaks[1] < peaks[0] + 64 * 1024
+
+
+class Large(MemoryArchive):
+    """Objects of 32 MiB that are read two at a time, or not at all."""
+
+    size = 32 << 20
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        super().__init__(objects)
+        self.two = threading.Barrier(2, timeout=30)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        return (
+            each if each.key.endswith(".json") else each._replace(size=self.size) for each in super().entries(prefix)
+        )
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        self.two.wait()
+        for _ in range(self.size >> 20):
+            yield bytes(1 << 20)
+
+
+def test_objects_are_read_in_parallel_with_flat_memory(exporter: Exporter) -> None:
+    made = MemoryArchive()
+    digest = hashlib.sha256(bytes(Large.size)).hexdigest()
+    for window in Window(START, START + DAY).split(3 * HOUR):
+        rewrite(made, exporter.export(made, window), size=Large.size, sha256=digest)
+    tracemalloc.start()
+    report = check(Large(made.objects), period=Window(START, START + DAY), reading="all", workers=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (report.counts, report.objects_read, report.bytes_read) == ({}, 8, 8 * Large.size)
+    assert peak < 8 << 20
 
 
 @settings(deadline=None)
