@@ -99,7 +99,7 @@ class Bench:
         if done.returncode:
             raise SystemExit(f"{who} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        made["others"] = Busy.now([s3.pid]).cores_of_others(before, 0.0)
+        made["others"] = Busy.now([s3.pid]).cores_of_others(before, made["process_cpu"])
         return made
 
 

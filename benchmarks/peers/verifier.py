@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -53,8 +54,6 @@ def bare(first: int, last: int) -> dict[str, Any]:
 
 
 def s3_url() -> str:
-    import os
-
     return str(json.loads(os.environ["AIRFLOW_CONN_AWS_DEFAULT"])["extra"]["endpoint_url"])
 
 
@@ -71,7 +70,8 @@ def main() -> None:
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     memory = (after.ru_maxrss - before.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "memory": memory, **made}))
+    process_cpu = after.ru_utime + after.ru_stime
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "process_cpu": process_cpu, "memory": memory, **made}))
 
 
 if __name__ == "__main__":
