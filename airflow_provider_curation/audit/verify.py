@@ -112,11 +112,20 @@ def pairs(entries: Iterable[Entry]) -> Iterator[tuple[Entry | None, Entry | None
 
 @dataclass
 class _Seen:
-    """What was seen of a series: the time it covers, how wide and how packed its exports are."""
+    """What was seen of a series: the time it covers, how wide and how packed its exports are.
 
-    covered: Coverage = field(default_factory=Coverage)
+    Where filtered exports are no findings, beside exports of everything they cover nothing: they must hide no gap.
+    """
+
+    everything: Coverage = field(default_factory=Coverage)
+    filtered: Coverage = field(default_factory=Coverage)
+    only_filtered: bool = True
     widths: Counter[timedelta] = field(default_factory=Counter)
     compressions: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def covered(self) -> Coverage:
+        return self.filtered if self.only_filtered else self.everything
 
 
 @dataclass
@@ -293,7 +302,9 @@ class _Verification:
     def _cover(self, key: str, stored: StoredManifest, series: Series) -> None:
         window = stored.window
         seen = self._series.setdefault(series, _Seen())
-        seen.covered.add(window)
+        filtered = bool(stored.facts["filters"]) and Kind.FILTERED in self._check.ignored
+        seen.only_filtered = seen.only_filtered and filtered
+        (seen.filtered if filtered else seen.everything).add(window)
         seen.widths[window.width] += 1
         seen.compressions[str(stored.facts.get("compression"))] += 1
         same = self._same.setdefault((series, str(stored.treatment[0])), _Same())

@@ -94,7 +94,25 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
     for text, part in zip(said[2:], ["does not fit", "is not signed", "another key"], strict=True):
         assert part in text
     assert found(check(archive, keys=[])) == found(report)[:2]
-    assert found(check(archive, keys=[], ignored=frozenset({Kind.FILTERED, Kind.UNRECONCILED}))) == []
+    # That day has no export of everything, as the others have.
+    ignored = frozenset({Kind.FILTERED, Kind.UNRECONCILED})
+    assert found(check(archive, keys=[], ignored=ignored)) == [(Kind.GAP, None, DAYS[1])]
+
+
+def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Exporter) -> None:
+    ignored = frozenset({Kind.FILTERED})
+    extra = exporter.export(archive, DAYS[2], key="curation/blocked.jsonl.gz")
+    rewrite(archive, extra, filters={"actions": ["blocked"]})
+    assert found(check(archive, ignored=ignored)) == []
+    for suffix in ("", MANIFEST_SUFFIX):
+        del archive.objects[exporter.key(DAYS[2]) + suffix]
+    assert found(check(archive, ignored=ignored)) == [(Kind.GAP, None, DAYS[2])]
+    # Where all that was ever exported is filtered, that is the series; a broken export changes nothing about it.
+    for day in DAYS:
+        rewrite(archive, exporter.key(day) if day != DAYS[2] else extra, filters={"actions": ["blocked"]})
+    archive.objects[exporter.key(DAYS[4]) + MANIFEST_SUFFIX] = b"{"
+    unreadable = (Kind.MANIFEST_UNREADABLE, exporter.key(DAYS[4]) + MANIFEST_SUFFIX, DAYS[4])
+    assert found(check(archive, ignored=ignored)) == [unreadable]
 
 
 def test_events_that_came_late(archive: MemoryArchive, exporter: Exporter) -> None:
