@@ -70,8 +70,6 @@ def check_bucket(client: Any, bucket: str, lock: dict[str, Any]) -> None:
     """
     from botocore.exceptions import ClientError
 
-    if not lock:
-        return
     try:
         found = client.get_object_lock_configuration(Bucket=bucket)
         enabled = found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"

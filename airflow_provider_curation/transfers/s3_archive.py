@@ -50,7 +50,8 @@ class S3Archive:
         """
         from airflow_provider_curation.transfers.object_lock import check_bucket, upload_arguments
 
-        check_bucket(self._client, self.bucket, lock)
+        if lock:
+            check_bucket(self._client, self.bucket, lock)
         self._put_args = {**extra_args, **upload_arguments(lock)}
 
     def uri(self, key: str) -> str:

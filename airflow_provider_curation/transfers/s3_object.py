@@ -69,7 +69,9 @@ class S3Object:
 
         :raises ObjectLockError: if the bucket has no Object Lock.
         """
-        check_bucket(self._client, self.bucket, self._lock)
+        # Without a lock there is no reason to make a client yet: the task may only have to wait.
+        if self._lock:
+            check_bucket(self._client, self.bucket, self._lock)
 
     def present(self) -> Present:
         """Return what is at the key, and remember it: what was there before is never deleted."""
