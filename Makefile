@@ -110,6 +110,10 @@ bench: $(STAMP) ## The benchmark, beside its peers
 bench-poll: $(STAMP) ## What polling costs: requests, rows and the event loop's time
 	$(BIN)/python benchmarks/poll.py $(ARGS)
 
+.PHONY: bench-verify
+bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whether memory grows
+	$(BIN)/python benchmarks/verify.py $(ARGS)
+
 .PHONY: constraints
 constraints: $(BIN)/uv ## Refresh the pins of every Airflow minor
 	@for minor in $(MINORS); do \

@@ -48,6 +48,7 @@ __all__ = [
     "conf",
     "connection_for_trigger",
     "delay_trigger",
+    "get_connection",
     "in_thread",
     "mask_secret",
     "stored_xcom",
@@ -88,6 +89,13 @@ def stored_xcom(ti_key: Any, key: str) -> Any:
     from airflow.providers.common.compat.sdk import XCom
 
     return XCom.get_value(ti_key=ti_key, key=key)
+
+
+def get_connection(conn_id: str) -> Any:
+    """Return a connection; importing hooks here keeps them out of a DAG file's time."""
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    return BaseHook.get_connection(conn_id)
 
 
 def mask_secret(secret: str) -> None:

@@ -24,6 +24,12 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_provider_curation.hooks.curation_audit"],
             }
         ],
+        "operators": [
+            {
+                "integration-name": "JFrog Curation",
+                "python-modules": ["airflow_provider_curation.operators.curation_audit_verify"],
+            }
+        ],
         "sensors": [
             {
                 "integration-name": "JFrog Curation",

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from operator import and_
 from typing import IO
@@ -28,6 +28,7 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import (
+    UNKNOWN,
     EventKey,
     EventMark,
     Page,
@@ -37,6 +38,7 @@ from airflow_provider_curation.audit.page import (
     new_body,
     server_message,
 )
+from airflow_provider_curation.audit.personal import MissingColumnError, Treatment
 from airflow_provider_curation.audit.query import Query
 
 _READ_BYTES = 1 << 20
@@ -44,7 +46,6 @@ _BLOCK_BYTES = 1 << 18
 # A cell may be longer than the 128 KiB that the csv module takes for a mistake.
 csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
 _DISORDER = "CSV rows that are not in ascending order of id, each event once"
-_UNKNOWN = b"unknown"
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,15 @@ class _Columns:
         self._width = len(names)
         self._asked = query.asked
         self.line_break = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-        self._needed = {name: self._places[name] for name in ("id", "created_at", "action") if name in self._places}
+        needed = ("id", "created_at", "action", "package_type")
+        self._needed = {name: self._places[name] for name in needed if name in self._places}
         self._cut = max(self._needed.values()) + 1
+        # A row without a policy has no cell from the policy's name on, in every order of columns seen.
+        place = self._places.get("policy_name")
+        self._after_policy = None if place is None else self._width - place
 
-    def starts(self, block: bytes) -> dict[str, tuple[bytes, ...]] | None:
-        """Return the needed columns of a block of records, cut at commas; ``None`` if that could be wrong.
+    def starts(self, block: bytes) -> tuple[dict[str, tuple[bytes, ...]], list[bytes]] | None:
+        """Return a block's needed columns, cut at commas, and its lines; ``None`` if that could be wrong.
 
         It is right if no quote stands before the last needed column, and each line is a record.
         """
@@ -110,14 +115,33 @@ class _Columns:
             odd = 1 in map(and_, map(bytes.count, lines, repeat(b'"')), repeat(1))
             if odd or any(b'"' in b"".join(column) for column in columns[:cut]):
                 return None
-        return {name: columns[place] for name, place in self._needed.items()}
+        return {name: columns[place] for name, place in self._needed.items()}, lines
+
+    def policies(self, lines: list[bytes]) -> tuple[list[int], list[bytes]]:
+        """Return which lines have a policy, and its name; each line is a record."""
+        after = self._after_policy
+        if after is None:
+            return [], []
+        # Quotes are balanced in a record, so empty cells at its end are what they look like.
+        empty = b"," * after + self.line_break[:-1]
+        places = [place for place, line in enumerate(lines) if not line.endswith(empty)]
+        names = [lines[place].rsplit(b",", after)[-after] for place in places]
+        quoted = [number for number, place in enumerate(places) if b'"' in lines[place]]
+        for number, cells in zip(quoted, csv.reader([lines[places[each]].decode() for each in quoted]), strict=True):
+            if len(cells) != self._width:
+                raise self._ragged(len(cells))
+            names[number] = cells[-after].encode()
+        return places, [name.removesuffix(b"\r") for name in names] if after == 1 else names
 
     def cells(self, record: bytes) -> dict[str, str]:
         """Return a record's cells by the columns' names."""
         cells = next(csv.reader(io.StringIO(record.decode(), newline="")))
         if len(cells) != self._width:
-            raise UnexpectedAnswerError(self._asked, f"a CSV row of {len(cells)} cells under {self._width} columns")
+            raise self._ragged(len(cells))
         return {name: cells[place] for name, place in self._places.items()}
+
+    def _ragged(self, cells: int) -> UnexpectedAnswerError:
+        return UnexpectedAnswerError(self._asked, f"a CSV row of {cells} cells under {self._width} columns")
 
 
 def csv_page(
@@ -126,11 +150,13 @@ def csv_page(
     wanted: EventFilter | None = None,
     overlaps: bool = False,
     end: AnswerEnd | None = None,
+    treatment: Treatment | None = None,
 ) -> CsvPage:
     """Check a CSV answer and return its page.
 
     :param answer: the zip, on a seekable file.
     :param end: what is known of the end of the answer; tells whether its last event may be cut.
+    :param treatment: what alters cells; ``None`` keeps the rows as they are.
     :raises IncompleteCsvError: if the member's name says that events are missing.
     :raises CutAnswerError: for a zip that is cut, or whose CRC does not fit.
     :raises UnexpectedAnswerError: for another kind of answer.
@@ -143,9 +169,14 @@ def csv_page(
             if names != [CSV_MEMBER]:
                 raise UnexpectedAnswerError(query.asked, f"a zip with {len(names)} members instead of {CSV_MEMBER}")
             with archive.open(CSV_MEMBER) as member:
-                return _read_member(query, io.BufferedReader(member, _READ_BYTES), wanted, overlaps, end or AnswerEnd())  # type: ignore[type-var]
+                lines = io.BufferedReader(member, _READ_BYTES)  # type: ignore[type-var]
+                header = lines.readline()
+                gathered = _Gathered(query, header, wanted, overlaps, treatment)
+                return _read_rows(gathered, lines, end or AnswerEnd())
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise CutAnswerError(query.asked, f"a zip that is not whole ({error})") from error
+    except MissingColumnError as error:
+        raise UnexpectedAnswerError(query.asked, str(error)) from error
     except (ValueError, csv.Error, RuntimeError) as error:
         raise UnexpectedAnswerError(query.asked, f"a CSV that cannot be read ({type(error).__name__})") from error
 
@@ -165,7 +196,8 @@ def _check_zip(query: Query, answer: IO[bytes]) -> IO[bytes]:
 
 def _blocks(lines: IO[bytes]) -> Iterator[bytes]:
     """Give the rows in blocks of whole records: a line break between quotes ends none."""
-    while block := b"".join(lines.readlines(_BLOCK_BYTES)):
+    while block := lines.read(_BLOCK_BYTES):
+        block += lines.readline()
         while block.count(b'"') % 2:
             line = lines.readline()
             if not line:
@@ -184,14 +216,12 @@ def _records(block: bytes) -> Iterator[bytes]:
             pending = b""
 
 
-def _read_member(query: Query, lines: IO[bytes], wanted: EventFilter | None, overlaps: bool, end: AnswerEnd) -> CsvPage:
-    header = lines.readline()
-    gathered = _Gathered(query, _Columns(query, header), wanted, overlaps)
+def _read_rows(gathered: _Gathered, lines: IO[bytes], end: AnswerEnd) -> CsvPage:
     # The last event of a block may go on in the next one.
     rest = b""
     for block in _blocks(lines):
         rest = gathered.add_block(rest + block)
-    return gathered.page(header, rest, end)
+    return gathered.page(rest, end)
 
 
 @dataclass
@@ -199,14 +229,19 @@ class _Event:
     key: EventKey
     cells: dict[str, str]
     rows: list[bytes]
+    policies: set[str] = field(default_factory=set)
 
 
 class _Gathered:
     """The events of one answer so far, checked and written block by block, so that memory stays flat."""
 
-    def __init__(self, query: Query, columns: _Columns, wanted: EventFilter | None, overlaps: bool) -> None:
+    def __init__(
+        self, query: Query, header: bytes, wanted: EventFilter | None, overlaps: bool, treatment: Treatment | None
+    ) -> None:
         self._query = query
-        self._columns = columns
+        self._columns = _Columns(query, header)
+        self._treated = treatment.rows(header) if treatment else None
+        self._header = self._treated.header(header) if self._treated else header
         self._wanted = wanted
         self._skip = overlaps
         self._count = 0
@@ -220,19 +255,19 @@ class _Gathered:
 
     def add_block(self, block: bytes) -> bytes:
         """Take in a block's events, but for the last one, whose rows are returned."""
-        simple = not self._wanted and not self._query.dry_run and not self._skip
-        starts = self._columns.starts(block) if simple else None
-        if starts is None:
+        simple = not self._wanted and not self._query.dry_run and not self._skip and not self._treated
+        cut = self._columns.starts(block) if simple else None
+        if cut is None:
             events = self._events(block)
             rest = b"".join(events.pop().rows) if events else b""
             for event in events:
                 self._add(event)
             self._check_times(events)
             return rest
-        return self._add_simple(block, starts)
+        return self._add_simple(block, *cut)
 
-    def _add_simple(self, block: bytes, starts: dict[str, tuple[bytes, ...]]) -> bytes:
-        """Take in a block of which every event is kept, without looking at its rows one by one."""
+    def _add_simple(self, block: bytes, starts: dict[str, tuple[bytes, ...]], lines: list[bytes]) -> bytes:
+        """Take in a block of which every event is kept as it is, without parsing its rows."""
         ids = list(map(int, starts["id"]))
         rows = len(ids)
         while rows and ids[rows - 1] == ids[-1]:
@@ -249,12 +284,21 @@ class _Gathered:
         times = starts["created_at"][:rows] if "created_at" in starts else (b"",) * rows
         if "created_at" in starts:
             check_times(self._query, _ends(times))
-        actions = dict(zip(ids, starts["action"], strict=False)) if "action" in starts else dict.fromkeys(ids, _UNKNOWN)
-        events = len(actions)
+        events = len(set(ids))
         tally = Tally(read=events, kept=events, rows=rows)
         tally.first, tally.last = EventMark(ids[0], times[0].decode()), EventMark(ids[-1], times[-1].decode())
-        for action, number in Counter(actions.values()).items():
-            tally.actions[action.decode()] += number
+        for counts, column in ((tally.actions, "action"), (tally.package_types, "package_type")):
+            cells = starts[column][:rows] if column in starts else (b"",) * rows
+            # An event's rows agree on these; the last row's are taken.
+            own = cells if events == rows else dict(zip(ids, cells, strict=True)).values()
+            for name, count in Counter(own).items():
+                counts[name.decode() or UNKNOWN] += count
+        places, policies = self._columns.policies(lines[:rows])
+        if events != rows:
+            policies = [name for _, name in {(ids[place], name) for place, name in zip(places, policies, strict=True)}]
+        for name, count in Counter(policies).items():
+            if name:
+                tally.policies[name.decode()] += count
         self._tally.add(tally)
         self._count += events
         self._first = self._first or (ids[0], ())
@@ -274,6 +318,8 @@ class _Gathered:
                 events[-1].rows.append(record)
             else:
                 events.append(_Event(key, cells, [record]))
+            if name := cells.get("policy_name"):
+                events[-1].policies.add(name)
         return events
 
     def _add(self, event: _Event) -> None:
@@ -308,11 +354,13 @@ class _Gathered:
         tally.rows += len(event.rows)
         tally.last = EventMark(event.key[0], event.cells.get("created_at", ""))
         tally.first = tally.first or tally.last
-        tally.actions[event.cells.get("action", _UNKNOWN.decode())] += 1
+        tally.actions[event.cells.get("action") or UNKNOWN] += 1
+        tally.package_types[event.cells.get("package_type") or UNKNOWN] += 1
+        tally.policies.update(event.policies)
         if not event.rows[-1].endswith(b"\n"):
             # The answer's last row; rows of the next answer may follow.
             event.rows[-1] += self._columns.line_break
-        self._body.writelines(event.rows)
+        self._body.writelines(map(self._treated.row, event.rows) if self._treated else event.rows)
 
     def _wants(self, wanted: EventFilter, event: _Event) -> bool:
         cells = event.cells
@@ -325,7 +373,7 @@ class _Gathered:
     def _check_times(self, events: list[_Event]) -> None:
         check_times(self._query, [event.cells["created_at"] for event in events if "created_at" in event.cells])
 
-    def page(self, header: bytes, rest: bytes, end: AnswerEnd) -> CsvPage:
+    def page(self, rest: bytes, end: AnswerEnd) -> CsvPage:
         """Return the page; the last event is left out if the answer may have been cut inside it."""
         events = self._events(rest)
         self._check_times(events)
@@ -343,7 +391,7 @@ class _Gathered:
             total=None,
             tally=self._tally,
             body=self._body,
-            header=header,
+            header=self._header,
             answer_rows=answer_rows,
         )
 

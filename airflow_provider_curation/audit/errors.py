@@ -193,7 +193,7 @@ class IncompleteExportError(CurationAuditError):
 
 
 class ShrinkError(CurationAuditError):
-    """The export would replace an object that holds more events."""
+    """The export would replace an object that holds more events, or something else."""
 
 
 class ExpiredWindowError(CurationAuditError):
@@ -216,6 +216,14 @@ class PollFailedError(CurationAuditError):
     """Polling for events failed for a reason that is not the server's."""
 
     retryable = True
+
+
+class ObjectLockError(CurationAuditError):
+    """Write-once storage was asked for, and the bucket does not offer it."""
+
+
+class FindingsError(CurationAuditError):
+    """An archive was verified, and something is missing or not as its manifests say."""
 
 
 class StoppedError(CurationAuditError):

@@ -15,6 +15,7 @@ from airflow_provider_curation.audit.endpoint import CSV_MEMBER, JSON_ROWS
 from airflow_provider_curation.audit.errors import IncompleteExportError, InvalidArgumentError, StoppedError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import Tally
+from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.reader import WindowReader
 from airflow_provider_curation.audit.source import CsvSource, JsonSource
 from airflow_provider_curation.audit.window import Window
@@ -77,6 +78,7 @@ class WindowExport:
         *,
         dry_run: bool = False,
         wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
         page_size: int = JSON_ROWS,
         concurrency: int = 4,
         stop: threading.Event | None = None,
@@ -85,15 +87,20 @@ class WindowExport:
         self.window = window
         self.file_format = file_format
         self.wanted = wanted or EventFilter()
+        self.treatment = treatment or Treatment()
         self.content = Digest()
         self.object = Digest()
         self._stop = stop or threading.Event()
         self._check = check
         self._source: JsonSource
         if file_format.name == "csv":
-            self._source = CsvSource(client, dry_run=dry_run, wanted=wanted, concurrency=concurrency)
+            self._source = CsvSource(
+                client, dry_run=dry_run, wanted=wanted, treatment=treatment, concurrency=concurrency
+            )
         else:
-            self._source = JsonSource(client, dry_run=dry_run, wanted=wanted, rows=page_size, concurrency=concurrency)
+            self._source = JsonSource(
+                client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=page_size, concurrency=concurrency
+            )
         self.reader = WindowReader(self._source, window, self._stop)
         member = CSV_MEMBER if file_format.name == "csv" else "audit_packages.jsonl"
         self._compress = compressor(file_format.compression, member)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import repeat, takewhile
-from typing import IO, NamedTuple, TypeVar, cast
+from typing import IO, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 import pendulum
@@ -25,6 +25,7 @@ from airflow_provider_curation.audit.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.query import Asked, Query
 from airflow_provider_curation.audit.window import format_utc
 
@@ -32,6 +33,9 @@ _T = TypeVar("_T")
 
 #: Bytes of a page that are kept in memory; larger ones go to the worker's temporary directory.
 SPOOL_BYTES = 256 * 1024
+
+#: Stands in counts for a name that an event does not have.
+UNKNOWN: Final = "unknown"
 
 EventKey = tuple[int, tuple[str, ...]]
 
@@ -51,12 +55,17 @@ class EventMark(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a run of events holds: events read, events and rows kept, and the kept events' actions and ends."""
+    """What a run of events holds: events read, events and rows kept, and what the kept events are.
+
+    :param policies: events by the name of each policy that affected them, so that their sum is not the events'.
+    """
 
     read: int = 0
     kept: int = 0
     rows: int = 0
     actions: Counter[str] = field(default_factory=Counter)
+    package_types: Counter[str] = field(default_factory=Counter)
+    policies: Counter[str] = field(default_factory=Counter)
     first: EventMark | None = None
     last: EventMark | None = None
 
@@ -66,6 +75,8 @@ class Tally:
         self.kept += other.kept
         self.rows += other.rows
         self.actions.update(other.actions)
+        self.package_types.update(other.package_types)
+        self.policies.update(other.policies)
         self.first = self.first or other.first
         self.last = other.last or self.last
 
@@ -119,23 +130,27 @@ class _RawEnvelope(msgspec.Struct, gc=False):
     meta: _Meta
 
 
-class _Policy(msgspec.Struct, gc=False):
-    policy_id: int | str | None = None
+class _PolicyName(msgspec.Struct, gc=False):
     policy_name: str | None = None
 
 
+class _Policy(_PolicyName, gc=False):
+    policy_id: int | str | None = None
+
+
 class _EventKey(msgspec.Struct, gc=False):
-    """What the checks of an unfiltered page need."""
+    """What the checks and counts of an unfiltered page need."""
 
     id: int
     created_at: str
     action: str
+    package_type: str | None = None
+    policies: Sequence[_PolicyName] | None = None
 
 
 class _FullKey(_EventKey, gc=False):
     """What filters, and the checks of the dry-run stream, need as well."""
 
-    package_type: str | None = None
     curated_repository_name: str | None = None
     policies: list[_Policy] | None = None
 
@@ -159,7 +174,12 @@ def new_body() -> IO[bytes]:
 
 
 def json_page(
-    query: Query, answer: bytes, wanted: EventFilter | None = None, overlaps: bool = False, marked: bool = False
+    query: Query,
+    answer: bytes,
+    wanted: EventFilter | None = None,
+    overlaps: bool = False,
+    treatment: Treatment | None = None,
+    marked: bool = False,
 ) -> Page:
     """Check a JSON answer and return its page.
 
@@ -167,6 +187,7 @@ def json_page(
     :param answer: the body, decompressed.
     :param wanted: which events to keep; ``None`` keeps every one.
     :param overlaps: the first event is the last one of the page before, and left out of the body.
+    :param treatment: what alters the events' bytes; ``None`` keeps them as they are.
     :param marked: note the marks of the events that were read and kept.
     :raises UnexpectedAnswerError: for a body that is JSON, but not the envelope.
     :raises CutAnswerError: for a body that ends early.
@@ -191,8 +212,9 @@ def json_page(
     event_keys = _check_keys(query, keys)
     check_times(query, [key.created_at for key in keys])
 
+    count = len(keys)
     skip = 1 if overlaps and keys else 0
-    tally = Tally(read=len(keys) - skip)
+    tally = Tally(read=count - skip)
     read = _marks(keys[skip:]) if marked else ()
     if wanted:
         chosen = [place for place in range(skip, len(keys)) if _wants(wanted, cast("_FullKey", keys[place]))]
@@ -202,14 +224,16 @@ def json_page(
         raws, keys = raws[skip:], keys[skip:]
     tally.kept = tally.rows = len(keys)
     tally.actions.update([key.action for key in keys])
+    _count(tally.package_types, [key.package_type for key in keys])
+    _count(tally.policies, _policy_names(keys))
     if keys:
         tally.first = EventMark(keys[0].id, keys[0].created_at)
         tally.last = EventMark(keys[-1].id, keys[-1].created_at)
     body = new_body()
     if raws:
-        body.write(b"\n".join(raws))
+        body.write(b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws))
         body.write(b"\n")
-    page = make_page(event_keys, envelope.meta.total_count, tally, body)
+    page = make_page(event_keys, envelope.meta.total_count, tally, body, count)
     return replace(page, read=read, kept=_marks(keys)) if marked else page
 
 
@@ -217,13 +241,15 @@ def _marks(keys: Sequence[_EventKey]) -> Sequence[EventMark]:
     return [EventMark(key.id, key.created_at) for key in keys]
 
 
-def make_page(keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes]) -> Page:
-    """Return the page of these keys, all of the answer's, in order."""
+def make_page(
+    keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes], count: int | None = None
+) -> Page:
+    """Return the page of these keys, in order: all of the answer's ``count``, or at least its first and last ones."""
     if not keys:
         return Page(0, None, None, frozenset(), frozenset(), total, tally, body)
     first, last = keys[0], keys[-1]
     return Page(
-        count=len(keys),
+        count=len(keys) if count is None else count,
         first=first,
         last=last,
         head=_ties(keys, first[0]),
@@ -306,18 +332,38 @@ def _decode(asked: Asked, body: bytes, decode: Callable[[bytes], _T]) -> _T:
 
 
 def _check_keys(query: Query, keys: Sequence[_EventKey]) -> list[EventKey]:
-    """Return the events' keys, which must ascend: by id, and in the dry-run stream once for each id and policy."""
+    """Return the keys of the events at a page's ends, or of all of them in the dry-run stream.
+
+    They must ascend: by id, and in the dry-run stream once for each id and policy.
+    """
     if not query.dry_run:
         ids = [key.id for key in keys]
         if ids != sorted(set(ids)):
             raise RowsShiftedError(query.asked, "events that are not in ascending order of id, each once")
-        return [(number, ()) for number in ids]
+        # Ids that ascend, each once, tie with none: the ends are all that a page needs of them.
+        return [(number, ()) for number in ids[:1] + ids[1:][-1:]]
     full = cast("Sequence[_FullKey]", keys)
     event_keys = [(key.id, tuple(str(policy.policy_id) for policy in key.policies or ())) for key in full]
     ids = [number for number, _ in event_keys]
     if ids != sorted(ids) or len(set(event_keys)) != len(event_keys):
         raise RowsShiftedError(query.asked, "dry-run events that are not in ascending order of id, each policy once")
     return event_keys
+
+
+def _policy_names(keys: Sequence[_EventKey]) -> list[str | None]:
+    """Return the names of each event's policies, each once an event."""
+    names: list[str | None] = []
+    for policies in [key.policies for key in keys if key.policies]:
+        if len(policies) == 1:
+            names.append(policies[0].policy_name)
+        else:
+            names.extend({policy.policy_name for policy in policies})
+    return names
+
+
+def _count(counts: Counter[str], names: list[str | None]) -> None:
+    for name, count in Counter(names).items():
+        counts[name or UNKNOWN] += count
 
 
 def _ties(keys: Iterable[EventKey], number: int) -> frozenset[EventKey]:

@@ -135,6 +135,13 @@ class WindowReader:
         """Whether the events read are as many as the server counted before and after."""
         return all(chunk.before is not None and chunk.before == chunk.read == chunk.after for chunk in self._chunks)
 
+    @property
+    def reconciled_why(self) -> str:
+        """What :attr:`reconciled` rests on, in words."""
+        if self.reconciled:
+            return f"the server counted {self.total_before} events before and after reading, and as many were read"
+        return "the server gave no total_count to hold the events against"
+
     def pages(self) -> Iterator[Page]:
         """Give the window's pages in order; each slice's only after all of the slice was verified.
 

@@ -14,6 +14,7 @@ from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, J
 from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import EndInclusiveError, Page, json_page
+from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.query import Query
 from airflow_provider_curation.audit.window import Window
 
@@ -22,6 +23,7 @@ class JsonSource:
     """Pages of JSON.
 
     :param wanted: which events to keep.
+    :param treatment: what alters them.
     :param rows: events a page, 1 to 2000.
     :param concurrency: pages in flight, 1 to 8.
     :param marked: note on each page which events were read and kept.
@@ -36,6 +38,7 @@ class JsonSource:
         *,
         dry_run: bool = False,
         wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
         rows: int = JSON_ROWS,
         concurrency: int = 4,
         marked: bool = False,
@@ -46,6 +49,7 @@ class JsonSource:
         self._client = client
         self._dry_run = dry_run
         self._wanted = wanted or None
+        self._treatment = treatment or None
         self._concurrency = concurrency
         self._marked = marked
         # Threads that decode side by side only fight for the interpreter, and each would hold a page in memory.
@@ -107,7 +111,8 @@ class JsonSource:
 
         def decode(body: bytes) -> Page:
             with self._decoding:
-                return json_page(query, body, self._wanted, offset > 0 if overlaps is None else overlaps, self._marked)
+                overlapping = offset > 0 if overlaps is None else overlaps
+                return json_page(query, body, self._wanted, overlapping, self._treatment, self._marked)
 
         try:
             return self._client.read_json(query, decode, stop)
@@ -133,9 +138,12 @@ class CsvSource(JsonSource):
         *,
         dry_run: bool = False,
         wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
         concurrency: int = 4,
     ) -> None:
-        super().__init__(client, dry_run=dry_run, wanted=wanted, rows=CSV_ROWS, concurrency=concurrency)
+        super().__init__(
+            client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=CSV_ROWS, concurrency=concurrency
+        )
         self._header: bytes | None = None
         self._line_break = b"\n"
         self._seen_rows = 0
@@ -166,7 +174,7 @@ class CsvSource(JsonSource):
         rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
         end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
-        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end)
+        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end, treatment=self._treatment)
         try:
             page = self._client.read_zip(query, decode, stop)
         except RowLimitError as error:

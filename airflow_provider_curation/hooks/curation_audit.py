@@ -21,6 +21,7 @@ from airflow_provider_curation.audit.errors import CurationAuditError, InvalidAr
 from airflow_provider_curation.audit.export import FileFormat, WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.page import refuse_json
+from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.poller import Poller
 from airflow_provider_curation.audit.query import Direction, Query
 from airflow_provider_curation.audit.reader import WindowReader, check_entitled
@@ -303,6 +304,7 @@ class CurationAuditHook(HttpHook):
         *,
         dry_run: bool = False,
         wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
         stop: threading.Event | None = None,
         check: Callable[[WindowExport], None] | None = None,
     ) -> WindowExport:
@@ -313,6 +315,7 @@ class CurationAuditHook(HttpHook):
             file_format,
             dry_run=dry_run,
             wanted=wanted,
+            treatment=treatment,
             page_size=self.settings.page_size,
             concurrency=self.settings.concurrency,
             stop=stop,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,11 +16,12 @@ from airflow_provider_curation.audit.errors import (
     CurationAuditError,
     ExpiredWindowError,
     FutureWindowError,
+    IncompleteExportError,
     InvalidArgumentError,
     ObjectExistsError,
-    ShrinkError,
     StoppedError,
 )
+from airflow_provider_curation.audit.replacing import Plan, Present, check_replacement, may_be_unchanged
 from airflow_provider_curation.audit.window import Window, format_utc
 from airflow_provider_curation.compat import (
     AirflowSkipException,
@@ -36,7 +38,9 @@ from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.export import FileFormat, WindowExport
     from airflow_provider_curation.audit.filters import EventFilter
+    from airflow_provider_curation.audit.keys import SecretKey
     from airflow_provider_curation.audit.manifest import Manifest
+    from airflow_provider_curation.audit.personal import Treatment
     from airflow_provider_curation.compat import Context
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.transfers.s3_object import S3Object
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 DEFAULT_KEY = "curation/{instance}/{stream}/dt={start:%Y-%m-%d}/{start:%Y%m%dT%H%M%SZ}_{end:%Y%m%dT%H%M%SZ}{suffix}"
 #: A window that ends later than this is a mistake, and not waited for.
 MOST_AHEAD = timedelta(days=1)
+
+_COMPARED_BYTES = 1 << 20
 
 OnExpired = Literal["fail", "skip", "warn"]
 
@@ -69,8 +75,17 @@ class CurationAuditToS3Operator(BaseOperator):
     :param settle_time: how long after the window's end it is read at the earliest, since events can appear late.
     :param retention: how long the server remembers events.
     :param on_expired: what to do with a window that begins before that: ``fail``, ``skip`` the task, or ``warn``.
-    :param allow_shrink: let an export replace an object that holds more events, or another window.
+    :param allow_shrink: let an export replace an object that holds more events, another window, or the same window with
+        other filters or another treatment of personal data.
     :param replace: let an export replace an object; ``False`` makes every re-run of an exported window fail.
+    :param pseudonymize: personal fields, of ``("username", "user_mail")``, to replace by tokens: a keyed HMAC of the
+        value, so that the same person always has the same token. The manifest says so.
+    :param pseudonym_conn_id: connection whose password is the key of the tokens. (templated)
+    :param csv_safe: csv: put a ``'`` before cells that a spreadsheet would take for a formula. The manifest says so.
+    :param signing_conn_id: connection whose password is the key to sign the manifest with. (templated)
+    :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: object and manifest cannot be deleted for a time.
+    :param object_lock_retain_until: until when: a moment, or a timedelta after the window's end. (templated)
+    :param object_lock_legal_hold: object and manifest cannot be deleted until the hold is taken off.
     :param encrypt: have S3 encrypt with its own keys (SSE-S3); for KMS see ``s3_extra_args``.
     :param acl_policy: canned ACL of object and manifest.
     :param s3_extra_args: extra arguments of boto3's upload, such as ``{"ServerSideEncryption": "aws:kms", ...}``.
@@ -78,7 +93,8 @@ class CurationAuditToS3Operator(BaseOperator):
     :param curation_conn_id: connection of type ``jfrog_curation``. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``events``,
-        ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action); the outlets' assets carry the same.
+        ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if the object was there
+        already, byte for byte); the outlets' assets carry the same.
     :raises CurationAuditError: its subclasses name the fault; those that a retry cannot mend end the task without one.
     """
 
@@ -91,6 +107,9 @@ class CurationAuditToS3Operator(BaseOperator):
         "package_types",
         "repositories",
         "policies",
+        "pseudonym_conn_id",
+        "signing_conn_id",
+        "object_lock_retain_until",
         "curation_conn_id",
         "aws_conn_id",
     )
@@ -116,6 +135,13 @@ class CurationAuditToS3Operator(BaseOperator):
         on_expired: OnExpired = "fail",
         allow_shrink: bool = False,
         replace: bool = True,
+        pseudonymize: Sequence[str] | None = None,
+        pseudonym_conn_id: str | None = None,
+        csv_safe: bool = False,
+        signing_conn_id: str | None = None,
+        object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None,
+        object_lock_retain_until: datetime | timedelta | str | None = None,
+        object_lock_legal_hold: bool = False,
         encrypt: bool = False,
         acl_policy: str | None = None,
         s3_extra_args: dict[str, Any] | None = None,
@@ -142,6 +168,13 @@ class CurationAuditToS3Operator(BaseOperator):
         self.on_expired = on_expired
         self.allow_shrink = allow_shrink
         self.replace = replace
+        self.pseudonymize = pseudonymize
+        self.pseudonym_conn_id = pseudonym_conn_id
+        self.csv_safe = csv_safe
+        self.signing_conn_id = signing_conn_id
+        self.object_lock_mode = object_lock_mode
+        self.object_lock_retain_until = object_lock_retain_until
+        self.object_lock_legal_hold = object_lock_legal_hold
         self.encrypt = encrypt
         self.acl_policy = acl_policy
         self.s3_extra_args = s3_extra_args
@@ -182,19 +215,57 @@ class CurationAuditToS3Operator(BaseOperator):
         # Everything that can be wrong with the arguments is found before the first request.
         file_format, wanted = self._file_format(), self._wanted()
         window = window_of_run(context, self.start, self.end)
-        target = self._target(window, file_format)
         now = datetime.now(timezone.utc)
-        self._check_retention(window, now)
+        treatment, signing_key = self._treatment(), self._signing_key()
+        expired = self._check_retention(window, now)
+        lock = self._object_lock(window, now)
+        target = self._target(window, file_format, lock)
+        target.check_lock()
         self._wait_until_settled(window, now)
 
+        plan = Plan(
+            window=window,
+            series=(self.hook.instance, self._stream, file_format.name),
+            compression=file_format.compression,
+            filters=wanted.as_dict(),
+            personal_data=treatment.as_dict(),
+            object_lock=lock,
+            expired=expired,
+        )
         self.log.info("Exporting %s of %s to %s", self._stream, window, target.uri)
-        there = target.exists()
-        if there and not self.replace:
+        present = target.present()
+        if present.size is not None and not self.replace:
             raise ObjectExistsError(f"{target.uri} exists already, and replace=False keeps it.")
-        previous = target.manifest() if there else None
+        if not self.allow_shrink:
+            check_replacement(present, plan)
+
+        def begin(check: Callable[[WindowExport], None] | None = None) -> WindowExport:
+            return self.hook.new_export(
+                window,
+                file_format,
+                dry_run=bool(self.dry_run),
+                wanted=wanted,
+                treatment=treatment,
+                stop=self._stop,
+                check=check,
+            )
+
+        if before := self._unchanged(begin, plan, present, signing_key):
+            self.log.info(
+                "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
+            )
+            return self._announce(context, target, before, uploaded=False)
         target.abort_open_uploads()
-        manifest = self._export(context, target, window, file_format, wanted, previous if there else None, there)
-        return self._announce(context, target, manifest)
+
+        def begin_checked() -> WindowExport:
+            return begin(None if self.allow_shrink else _shrink_check(present, plan))
+
+        def finish(export: WindowExport) -> Manifest:
+            manifest = self._manifest(context, export, target, plan, present)
+            return manifest.signed(signing_key) if signing_key else manifest
+
+        manifest = self._export(target, window, begin_checked, finish)
+        return self._announce(context, target, asdict(manifest), uploaded=True)
 
     # Arguments
 
@@ -214,7 +285,34 @@ class CurationAuditToS3Operator(BaseOperator):
 
         return EventFilter.of(self.actions, self.package_types, self.repositories, self.policies)
 
-    def _target(self, window: Window, file_format: FileFormat) -> S3Object:
+    def _treatment(self) -> Treatment:
+        from airflow_provider_curation.audit.personal import Pseudonymizer, Treatment, check_fields
+        from airflow_provider_curation.hooks.secret import key_of_connection
+
+        if self.csv_safe and self.file_format != "csv":
+            raise InvalidArgumentError(f"csv_safe=True goes with file_format='csv', not with {self.file_format!r}.")
+        if self.pseudonymize is None:
+            return Treatment(None, self.csv_safe)
+        fields = check_fields(self.pseudonymize)
+        if not self.pseudonym_conn_id:
+            raise InvalidArgumentError("pseudonymize needs pseudonym_conn_id: a connection whose password is the key.")
+        key = key_of_connection(self.pseudonym_conn_id, "pseudonym_conn_id")
+        return Treatment(Pseudonymizer(fields, key), self.csv_safe)
+
+    def _signing_key(self) -> SecretKey | None:
+        from airflow_provider_curation.hooks.secret import key_of_connection
+
+        return key_of_connection(self.signing_conn_id, "signing_conn_id") if self.signing_conn_id else None
+
+    def _object_lock(self, window: Window, now: datetime) -> dict[str, Any]:
+        """Return how the object is to be protected, as a manifest says it."""
+        from airflow_provider_curation.transfers.object_lock import wanted_lock
+
+        return wanted_lock(
+            window, now, self.object_lock_mode, self.object_lock_retain_until, bool(self.object_lock_legal_hold)
+        )
+
+    def _target(self, window: Window, file_format: FileFormat, lock: dict[str, Any]) -> S3Object:
         from airflow_provider_curation.transfers.s3_object import S3Object
 
         bucket, key = self._bucket_and_key(window, file_format)
@@ -225,6 +323,7 @@ class CurationAuditToS3Operator(BaseOperator):
             encrypt=self.encrypt,
             acl_policy=self.acl_policy,
             extra_args=self.s3_extra_args,
+            lock=lock,
         )
 
     def _bucket_and_key(self, window: Window, file_format: FileFormat) -> tuple[str, str]:
@@ -256,11 +355,14 @@ class CurationAuditToS3Operator(BaseOperator):
 
     # Time
 
-    def _check_retention(self, window: Window, now: datetime) -> None:
-        """Refuse a window of which the server may have forgotten a part: its silence would look like no events."""
+    def _check_retention(self, window: Window, now: datetime) -> bool:
+        """Refuse a window of which the server may have forgotten a part: its silence would look like no events.
+
+        :return: whether it is such a window, and read nevertheless.
+        """
         remembered = now - self.retention
         if window.start >= remembered:
-            return
+            return False
         said = (
             f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that can still "
             f"be had from a server that keeps events for {self.retention}: an export would miss what was forgotten."
@@ -273,6 +375,7 @@ class CurationAuditToS3Operator(BaseOperator):
             raise ExpiredWindowError(
                 f"{said} Give a later start, retention= if your server keeps more, or on_expired='skip' or 'warn'."
             )
+        return True
 
     def _wait_until_settled(self, window: Window, now: datetime) -> None:
         """Wait until the window has ended and late events have appeared, in the triggerer or here."""
@@ -294,30 +397,45 @@ class CurationAuditToS3Operator(BaseOperator):
 
     # Export
 
+    def _unchanged(
+        self, begin: Callable[[], WindowExport], plan: Plan, present: Present, signing_key: SecretKey | None
+    ) -> Mapping[str, Any] | None:
+        """Return the manifest of what is there, if exporting the window again gives the same bytes.
+
+        It costs one reading of the window, which ends early once the server's count differs from the manifest's.
+        """
+        from airflow_provider_curation.audit.manifest import signature_fault
+        from airflow_provider_curation.transfers.progress import ProgressLog
+
+        before = present.manifest
+        if before is None or not may_be_unchanged(present, plan):
+            return None
+        if signing_key and signature_fault(before.facts, [signing_key]):
+            return None
+        export = begin()
+        file = export.open()
+        try:
+            with ProgressLog(export, self.log):
+                while file.read(_COMPARED_BYTES):
+                    if export.reader.total_before != before.facts["events_read"]:
+                        return None
+        except IncompleteExportError:
+            # The export itself tries again.
+            return None
+        same = export.reader.reconciled and export.object.sha256 == before.facts["sha256"]
+        return before.facts if same else None
+
     def _export(
         self,
-        context: Context,
         target: S3Object,
         window: Window,
-        file_format: FileFormat,
-        wanted: EventFilter,
-        previous: Mapping[str, Any] | None,
-        there: bool,
+        begin: Callable[[], WindowExport],
+        finish: Callable[[WindowExport], Manifest],
     ) -> Manifest:
         from airflow_provider_curation.audit.export import export_until_whole
         from airflow_provider_curation.transfers.progress import ProgressLog
 
         started = time.monotonic()
-
-        def begin() -> WindowExport:
-            return self.hook.new_export(
-                window,
-                file_format,
-                dry_run=bool(self.dry_run),
-                wanted=wanted,
-                stop=self._stop,
-                check=lambda export: self._check_shrink(export, target, previous, there),
-            )
 
         def keep(export: WindowExport) -> None:
             with ProgressLog(export, self.log):
@@ -325,7 +443,7 @@ class CurationAuditToS3Operator(BaseOperator):
 
         try:
             export = export_until_whole(begin, keep)
-            manifest = self._manifest(context, export, target)
+            manifest = finish(export)
             self._check_stop(window)
             target.put_manifest(manifest.to_json())
         except BaseException:
@@ -348,36 +466,9 @@ class CurationAuditToS3Operator(BaseOperator):
         if self._stop.is_set():
             raise StoppedError(f"The export of {window} was stopped before its manifest was written.")
 
-    def _check_shrink(
-        self, export: WindowExport, target: S3Object, previous: Mapping[str, Any] | None, there: bool
-    ) -> None:
-        """Refuse to replace evidence by less of it.
-
-        :raises ShrinkError: unless ``allow_shrink``.
-        """
-        if self.allow_shrink or not there:
-            return
-        window, events = export.window, export.tally.kept
-        advice = "Pass allow_shrink=True to replace it all the same."
-        if previous is None:
-            if self.on_expired == "warn" and events == 0:
-                raise ShrinkError(
-                    f"{target.uri} exists without a manifest, and would be replaced by no events. {advice}"
-                )
-            return
-        if (previous.get("start"), previous.get("end")) != (format_utc(window.start), format_utc(window.end)):
-            raise ShrinkError(
-                f"{target.uri} holds another window ([{previous.get('start')}, {previous.get('end')})), and would be "
-                f"replaced by {window}. Put {{start}} and {{end}} into s3_key. {advice}"
-            )
-        before = previous.get("events")
-        if isinstance(before, int) and events < before:
-            raise ShrinkError(
-                f"{target.uri} holds {before} events, and would be replaced by {events}: the server may have "
-                f"forgotten the others, or the filters differ. {advice}"
-            )
-
-    def _manifest(self, context: Context, export: WindowExport, target: S3Object) -> Manifest:
+    def _manifest(
+        self, context: Context, export: WindowExport, target: S3Object, plan: Plan, present: Present
+    ) -> Manifest:
         from airflow_provider_curation.audit.manifest import Manifest
 
         tally, reader = export.tally, export.reader
@@ -394,6 +485,8 @@ class CurationAuditToS3Operator(BaseOperator):
             events=tally.kept,
             rows=tally.rows,
             actions=dict(sorted(tally.actions.items())),
+            package_types=dict(sorted(tally.package_types.items())),
+            policies=dict(sorted(tally.policies.items())),
             first_id=tally.first.id if tally.first else None,
             first_created_at=tally.first.created_at if tally.first else None,
             last_id=tally.last.id if tally.last else None,
@@ -401,7 +494,9 @@ class CurationAuditToS3Operator(BaseOperator):
             total_before=reader.total_before,
             total_after=reader.total_after,
             reconciled=reader.reconciled,
-            filters=export.wanted.as_dict(),
+            reconciled_why=reader.reconciled_why,
+            filters=plan.filters,
+            personal_data=plan.personal_data,
             size=export.object.bytes,
             sha256=export.object.sha256,
             content_size=export.content.bytes,
@@ -410,23 +505,30 @@ class CurationAuditToS3Operator(BaseOperator):
             provider_version=__version__,
             airflow_version=airflow_version(),
             dag_run=_dag_run(context),
+            object_lock=plan.object_lock,
+            exported_at=format_utc(datetime.now(timezone.utc)),
+            replaces=present.manifest_sha256,
+            **target.stored(),
         )
 
-    def _announce(self, context: Context, target: S3Object, manifest: Manifest) -> dict[str, Any]:
+    def _announce(
+        self, context: Context, target: S3Object, manifest: Mapping[str, Any], uploaded: bool
+    ) -> dict[str, Any]:
         """Return the result, and give it to the outlets' assets and the links."""
         result: dict[str, Any] = {
             "uri": target.uri,
             "bucket": target.bucket,
             "key": target.key,
             "manifest_key": target.manifest_key,
-            "start": manifest.start,
-            "end": manifest.end,
-            "stream": manifest.stream,
-            "events": manifest.events,
-            "rows": manifest.rows,
-            "bytes": manifest.size,
-            "sha256": manifest.sha256,
-            "actions": manifest.actions,
+            "start": manifest["start"],
+            "end": manifest["end"],
+            "stream": manifest["stream"],
+            "events": manifest["events"],
+            "rows": manifest["rows"],
+            "bytes": manifest["size"],
+            "sha256": manifest["sha256"],
+            "actions": manifest["actions"],
+            "uploaded": uploaded,
         }
         events = context.get("outlet_events")
         for outlet in self.outlets or ():
@@ -435,6 +537,10 @@ class CurationAuditToS3Operator(BaseOperator):
         S3ObjectLink.store(context, S3ObjectLink.address(target.bucket, target.key))
         CurationAuditLink.store(context, self.hook.audit_page_url)
         return result
+
+
+def _shrink_check(present: Present, plan: Plan) -> Callable[[WindowExport], None]:
+    return lambda export: check_replacement(present, plan, export.tally.kept)
 
 
 def _dag_run(context: Context) -> dict[str, Any]:

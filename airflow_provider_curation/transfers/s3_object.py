@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX
+from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, ManifestError, StoredManifest
+from airflow_provider_curation.audit.replacing import Present
+from airflow_provider_curation.transfers.object_lock import check_bucket, ensure_locked, upload_arguments
+from airflow_provider_curation.transfers.s3_archive import NOT_FOUND, error_code, s3_hook
 
 if TYPE_CHECKING:
     from io import BytesIO
@@ -16,11 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# boto's own threads cost memory and win nothing for an upload that reads a stream. Parts of 5 MiB, S3's smallest, keep
-# memory low; 10,000 of them make 48 GiB.
-_PART_BYTES = 5 * 1024 * 1024
-_TRANSFER = {"use_threads": False, "multipart_chunksize": _PART_BYTES, "multipart_threshold": _PART_BYTES}
-_NOT_FOUND = ("404", "NoSuchKey", "NotFound")
+_DENIED = ("AccessDenied", "403")
 
 
 class S3Object:
@@ -28,6 +27,8 @@ class S3Object:
 
     :param encrypt: have S3 encrypt the object with its own keys (SSE-S3); KMS goes through ``extra_args``.
     :param extra_args: of boto3's uploads, such as ``ServerSideEncryption`` and ``SSEKMSKeyId``.
+    :param lock: how object and manifest are protected, as a manifest says it: ``mode``, ``retain_until``,
+        ``legal_hold``.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class S3Object:
         encrypt: bool = False,
         acl_policy: str | None = None,
         extra_args: dict[str, Any] | None = None,
+        lock: dict[str, Any] | None = None,
     ) -> None:
         self.bucket = bucket
         self.key = key
@@ -46,8 +48,9 @@ class S3Object:
         self._aws_conn_id = aws_conn_id
         self._encrypt = encrypt
         self._acl_policy = acl_policy
-        self._extra_args = extra_args or {}
-        self._was_there = False
+        self._lock = lock or {}
+        self._extra_args = {**(extra_args or {}), **upload_arguments(self._lock)}
+        self._there: set[str] = set()
 
     @property
     def uri(self) -> str:
@@ -55,36 +58,63 @@ class S3Object:
 
     @cached_property
     def _hook(self) -> S3Hook:
-        # Here, so that reading a DAG file does not load boto.
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        return S3Hook(aws_conn_id=self._aws_conn_id, extra_args=self._extra_args, transfer_config_args=dict(_TRANSFER))
+        return s3_hook(self._aws_conn_id, self._extra_args)
 
     @cached_property
     def _client(self) -> Any:
         return self._hook.get_conn()
 
-    def exists(self) -> bool:
-        """Say whether there is an object at the key, and remember it: what was there before is never deleted."""
-        self._was_there = self._hook.head_object(self.key, self.bucket) is not None
-        return self._was_there
+    def check_lock(self) -> None:
+        """Hold the wanted protection against the bucket, before anything is read.
 
-    def manifest(self) -> dict[str, Any] | None:
-        """Return the manifest of the object that is there, ``None`` without one or for one that cannot be read."""
+        :raises ObjectLockError: if the bucket has no Object Lock.
+        """
+        # Without a lock there is no reason to make a client yet: the task may only have to wait.
+        if self._lock:
+            check_bucket(self._client, self.bucket, self._lock)
+
+    def present(self) -> Present:
+        """Return what is at the key, and remember it: what was there before is never deleted."""
+        head = self._hook.head_object(self.key, self.bucket)
+        body = self._manifest_body()
+        self._there = {key for key, found in ((self.key, head), (self.manifest_key, body)) if found is not None}
+        manifest = None
+        if body is not None:
+            try:
+                manifest = StoredManifest.parse(body)
+            except ManifestError as error:
+                log.warning("s3://%s/%s is no manifest: %s.", self.bucket, self.manifest_key, error)
+        return Present(
+            self.uri,
+            size=head["ContentLength"] if head else None,
+            etag=_etag(head) if head else None,
+            manifest=manifest,
+            manifest_sha256=None if body is None else hashlib.sha256(body).hexdigest(),
+        )
+
+    def _manifest_body(self) -> bytes | None:
         from botocore.exceptions import ClientError
 
         try:
-            body = self._client.get_object(Bucket=self.bucket, Key=self.manifest_key)["Body"].read()
+            return bytes(self._client.get_object(Bucket=self.bucket, Key=self.manifest_key)["Body"].read())
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _NOT_FOUND:
+            if error_code(error) in NOT_FOUND:
                 return None
             raise
-        try:
-            manifest = json.loads(body)
-        except ValueError:
-            log.warning("s3://%s/%s is no JSON, and is treated as missing.", self.bucket, self.manifest_key)
-            return None
-        return manifest if isinstance(manifest, dict) else None
+
+    def stored(self) -> dict[str, Any]:
+        """Return what S3 says of the object that was written, by the names of a manifest.
+
+        :raises ObjectLockError: if it was to be locked, and is not.
+        """
+        head = self._hook.head_object(self.key, self.bucket) or {}
+        ensure_locked(self._client, self.bucket, self.key, self._lock, head)
+        encryption = {"algorithm": head.get("ServerSideEncryption"), "kms_key_id": head.get("SSEKMSKeyId")}
+        return {
+            "etag": _etag(head),
+            "version_id": head.get("VersionId"),
+            "encryption": {name: value for name, value in encryption.items() if value},
+        }
 
     def abort_open_uploads(self) -> None:
         """Abort the multipart uploads that were left open on this key, as a killed task leaves them."""
@@ -94,13 +124,13 @@ class S3Object:
             pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.key)
             found = [each for page in pages for each in page.get("Uploads", ()) if each["Key"] == self.key]
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in ("AccessDenied", "403"):
+            if error_code(error) not in _DENIED:
                 raise
             log.warning(
                 "Uploads that were left open on %s cannot be looked for (%s): grant s3:ListBucketMultipartUploads, or "
                 "give the bucket a lifecycle rule that aborts incomplete uploads.",
                 self.uri,
-                error.response.get("Error", {}).get("Code"),
+                error_code(error),
             )
             return
         for upload in found:
@@ -130,17 +160,21 @@ class S3Object:
         self._client.put_object(Bucket=self.bucket, Key=self.manifest_key, Body=manifest, **extra_args)
 
     def undo(self) -> None:
-        """Leave nothing of a failed export behind: no open upload, and neither object nor manifest if none was there.
+        """Leave nothing of a failed export behind: no open upload, and no object or manifest that was not there.
 
-        An object that was there before is kept: the export that replaced it was verified, and holds no less.
+        What was there before is kept: an object that replaced it was verified, and holds no less. In a bucket with
+        versions, what is removed stays as a version under a delete marker.
         """
         try:
             self.abort_open_uploads()
-            if not self._was_there:
-                for key in (self.manifest_key, self.key):
-                    if self._hook.head_object(key, self.bucket) is not None:
-                        self._client.delete_object(Bucket=self.bucket, Key=key)
+            for key in (self.manifest_key, self.key):
+                if key not in self._there and self._hook.head_object(key, self.bucket) is not None:
+                    self._client.delete_object(Bucket=self.bucket, Key=key)
         except Exception:
             log.exception(
                 "What the failed export left at %s could not be removed; the next try aborts its open upload.", self.uri
             )
+
+
+def _etag(head: dict[str, Any]) -> str | None:
+    return str(head["ETag"]).strip('"') if head.get("ETag") else None

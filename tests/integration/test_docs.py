@@ -1,8 +1,10 @@
-"""What the documentation shows of the hook, run as it stands there."""
+"""What the documentation shows, run as it stands there."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -10,18 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import simulated
+from airflow_provider_curation.audit.findings import MENDED_BY_EXPORT, Kind
+from airflow_provider_curation.audit.manifest import Manifest
+from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY
+from tests.integration.support import Bucket, export, s3_client, simulated
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
 def hook_examples() -> ModuleType:
-    path = Path(__file__).parents[2] / "docs" / "examples" / "hook.py"
-    spec = importlib.util.spec_from_file_location("docs_examples_hook", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("hook")
 
 
 def test_the_hooks_page(hook_examples: ModuleType, tmp_path: Path) -> None:
@@ -38,3 +39,34 @@ def test_the_hooks_page(hook_examples: ModuleType, tmp_path: Path) -> None:
 
         held = hook_examples.csv(str(tmp_path / "audit.zip"))
         assert held["events"] == simulator.count(now - timedelta(days=7), now + timedelta(minutes=1))
+
+
+def load(name: str) -> ModuleType:
+    path = DOCS / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"docs_examples_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_on_evidence(s3_url: str, aws_default: None, capsys: pytest.CaptureFixture[str]) -> None:
+    bucket = Bucket.create(s3_client(s3_url), "audit-archive")
+    start = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    with simulated(start=start, end=start + timedelta(days=1)):
+        export(bucket, start=start, end=start + timedelta(days=1), s3_key=DEFAULT_KEY)
+    said = load("evidence").verify_november()
+    assert "1 manifests, 400 events" in said
+    assert "gap" in capsys.readouterr().out
+    bucket.clear()
+    bucket.client.delete_bucket(Bucket=bucket.name)
+
+
+def test_evidence_names_every_field_and_finding() -> None:
+    text = (DOCS / "evidence.md").read_text()
+    cells = {name for line in text.splitlines() if line.startswith("|") for name in re.findall(r"`(\w+)`", line)}
+    assert {field.name for field in dataclasses.fields(Manifest)} <= cells
+    for kind in Kind:
+        [line] = [line for line in text.splitlines() if line.startswith(f"| `{kind.value}` |")]
+        assert line.endswith("| yes |") == (kind in MENDED_BY_EXPORT), line

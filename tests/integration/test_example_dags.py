@@ -26,6 +26,17 @@ DAY = timedelta(days=1)
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180, method="thread")]
 
 
+#: DAGs that do more than export, and are run by tests of their own.
+ELSEWHERE = {"curation_compliance": "test_compliance_dag.py"}
+
+
+def test_every_dag_is_run_by_some_test() -> None:
+    others = {path.stem for path in DAGS.glob("*.py")} - {EXPORT.stem}
+    assert others == set(ELSEWHERE)
+    for name, test in ELSEWHERE.items():
+        assert f'"{name}.py"' in (Path(__file__).parent / test).read_text()
+
+
 # Airflow, S3 and the server
 
 
@@ -125,7 +136,7 @@ def register(dags: Path) -> None:
 # With an interval
 
 
-@pytest.mark.parametrize("path", sorted(DAGS.glob("curation_audit_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [EXPORT], ids=lambda path: path.stem)
 def test_writes_what_the_server_holds(path: Path, s3: Any, server: Simulator, midnight: datetime) -> None:
     from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
@@ -208,6 +219,30 @@ def test_a_second_run_of_a_day_writes_the_same_bytes(s3: Any, server: Simulator,
 
     assert set(states(dag_run).values()) == {"success"}
     assert {key: body(s3, key) for key in keys(s3) if not key.endswith(".manifest.json")} == before
+
+
+def test_clearing_a_run_of_forty_days_ago_changes_nothing(
+    s3: Any, curation_simulator_factory: Callable[..., Simulator], midnight: datetime
+) -> None:
+    day, earlier = midnight - 40 * DAY, ("datetime(2026, 11, 1,", "datetime(2026, 1, 1,")
+    server = curation_simulator_factory(events=4_000, start=day - 2 * DAY, end=midnight, tokens=("made-up-token",))
+    [dag] = load(EXPORT, earlier)
+    for task in dag.tasks:
+        # As it was forty days ago, when the server remembered that day.
+        task.retention = 60 * DAY
+    assert set(states(run(dag, day)).values()) == {"success"}
+    before = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert len(before) == 6
+    server.hide(day - 2 * DAY, midnight - 30 * DAY)
+
+    [dag] = load(EXPORT, earlier)
+    errors = remember_errors(dag)
+    dag_run = run(dag, day, retries=5)
+
+    assert set(states(dag_run).values()) == {"failed"}
+    assert {type(error).__name__ for error in errors.values()} == {"ExpiredWindowError"}
+    assert s3.list_objects_v2(Bucket=BUCKET)["Contents"] == before
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
 def test_the_bucket_is_a_parameter(s3: Any, server: Simulator, midnight: datetime) -> None:

@@ -22,7 +22,8 @@ def exported(bucket: Bucket, file_format: str, **server: Any) -> tuple[bytes, di
         # The key and the manifest name the server, whose port differs from run to run.
         result = export(bucket, file_format=file_format, allow_shrink=True)
         manifest = bucket.manifest(result["key"])
-        del manifest["instance"]
+        for name in ("instance", "exported_at", "replaces"):
+            del manifest[name]
         return bucket.body(result["key"]), manifest, simulator.requests
 
 

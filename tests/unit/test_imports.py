@@ -30,8 +30,9 @@ ALLOWED = {
     "hooks": {"audit", "compat"},
     "triggers": {"audit", "compat", "hooks", "interval"},
     "sensors": {"audit", "compat", "hooks", "interval", "links", "triggers"},
-    "operators": {"audit", "compat", "hooks", "interval", "links", "triggers"},
+    "operators": {"audit", "compat", "evidence", "hooks", "interval", "links", "triggers"},
     "transfers": {"audit", "compat", "hooks", "interval", "links", "triggers"},
+    "evidence": {"audit", "hooks", "transfers"},
 }
 #: Parts that know neither Airflow nor S3.
 PURE = ("audit", "simulator")

@@ -86,7 +86,7 @@ def test_the_task_stores_both() -> None:
     )
     names = ("start", "end", "stream", "events", "rows", "size", "sha256", "actions")
 
-    task._announce({"ti": task_instance}, target, SimpleNamespace(**dict.fromkeys(names)))
+    task._announce({"ti": task_instance}, target, dict.fromkeys(names), uploaded=True)
 
     assert sorted(task_instance.pushed.values()) == [
         "https://acme.example/ui",

@@ -56,7 +56,7 @@ def test_connection_form_is_what_airflow_3_asks_for() -> None:
     properties = airflow_schema("provider.yaml.schema.json")["properties"]
     if "conn-fields" not in properties["connection-types"]["items"]["properties"]:
         pytest.skip("this Airflow builds the form from the hook's methods")
-    for part in ("connection-types", "integrations", "hooks", "transfers"):
+    for part in ("connection-types", "integrations", "hooks", "operators", "transfers"):
         jsonschema.validate(INFO[part], properties[part])
 
 

@@ -1,0 +1,173 @@
+"""Proves that an archive in S3 has every event of a period, or says what is missing and what can be mended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_curation.audit.endpoint import RETENTION
+from airflow_provider_curation.audit.errors import CurationAuditError, FindingsError, InvalidArgumentError
+from airflow_provider_curation.compat import BaseOperator, as_final
+from airflow_provider_curation.interval import window_of_run
+
+if TYPE_CHECKING:
+    from airflow_provider_curation.audit.keys import SecretKey
+    from airflow_provider_curation.audit.verify import Reading
+    from airflow_provider_curation.compat import Context
+
+OnFinding = Literal["fail", "warn", "return"]
+
+
+class CurationAuditVerifyOperator(BaseOperator):
+    """Verifies the exports below a prefix for a period: by their manifests, and if asked by reading the objects.
+
+    The period is ``start`` and ``end``, else the run's data interval. Exports of one stream in one format must not
+    overlap, so daily and hourly exports of the same stream need prefixes of their own. The same as a plain function:
+    :func:`airflow_provider_curation.evidence.verify_archive`.
+
+    :param s3_bucket: the bucket. (templated)
+    :param s3_prefix: the prefix of the exports' keys; digests lie in ``_digests/`` below it. (templated)
+    :param start: first moment of the period: an aware datetime or ISO 8601 string. (templated)
+    :param end: end of the period, exclusive. (templated)
+    :param expected: streams and formats that must be there: ``[("events", "jsonl"), ("dry_run", "jsonl")]``; by default
+        those that are found.
+    :param read: which objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``;
+        or a share of them besides, such as ``0.01``.
+    :param recount: ask the server again for the counts of the windows that it still remembers.
+    :param seal: if nothing is found, write a digest of the period that chains to the one before.
+    :param known_digests: SHA-256 of digests, as noted from earlier results, that must still be there. (templated)
+    :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
+    :param on_finding: ``fail`` the task without a retry, ``warn`` in the log, or only ``return`` the findings.
+    :param signing_conn_id: connection whose password is the key that manifests and digests must be signed with; a list
+        if keys were changed, the one to seal with first. (templated)
+    :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: the digest cannot be deleted for a time.
+    :param object_lock_retain_until: until when: a moment, or a timedelta after the period's end. (templated)
+    :param object_lock_legal_hold: the digest cannot be deleted until the hold is taken off.
+    :param s3_extra_args: extra arguments of boto3's upload of the digest, such as ``{"ServerSideEncryption": ...}``.
+    :param retention: how long the server remembers events.
+    :param workers: manifests or objects read at the same time.
+    :param curation_conn_id: connection of type ``jfrog_curation``, for ``recount``. (templated)
+    :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
+    :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``mend`` (arguments of exports that
+        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``digest``, ``digest_sha256``,
+        ``summary``, and more.
+    :raises FindingsError: if something was found and ``on_finding`` is ``fail``.
+    :raises ObjectLockError: if the digest is to be locked, and the bucket has no Object Lock.
+    """
+
+    template_fields: Sequence[str] = (
+        "s3_bucket",
+        "s3_prefix",
+        "start",
+        "end",
+        "known_digests",
+        "signing_conn_id",
+        "object_lock_retain_until",
+        "curation_conn_id",
+        "aws_conn_id",
+    )
+    ui_color = "#d3e4f1"
+
+    def __init__(
+        self,
+        *,
+        s3_bucket: str,
+        s3_prefix: str = "curation/",
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        expected: Sequence[Sequence[str]] | None = None,
+        read: Reading = "suspects",
+        recount: bool = True,
+        seal: bool = False,
+        known_digests: Sequence[str] = (),
+        ignore: Sequence[str] = (),
+        on_finding: OnFinding = "fail",
+        signing_conn_id: str | Sequence[str] | None = None,
+        object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None,
+        object_lock_retain_until: datetime | timedelta | str | None = None,
+        object_lock_legal_hold: bool = False,
+        s3_extra_args: dict[str, Any] | None = None,
+        retention: timedelta = RETENTION,
+        workers: int = 8,
+        curation_conn_id: str = "curation_default",
+        aws_conn_id: str | None = "aws_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.s3_bucket = s3_bucket
+        self.s3_prefix = s3_prefix
+        self.start = start
+        self.end = end
+        self.expected = expected
+        self.read = read
+        self.recount = recount
+        self.seal = seal
+        self.known_digests = known_digests
+        self.ignore = ignore
+        self.on_finding = on_finding
+        self.signing_conn_id = signing_conn_id
+        self.object_lock_mode = object_lock_mode
+        self.object_lock_retain_until = object_lock_retain_until
+        self.object_lock_legal_hold = object_lock_legal_hold
+        self.s3_extra_args = s3_extra_args
+        self.retention = retention
+        self.workers = workers
+        self.curation_conn_id = curation_conn_id
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Verify the period."""
+        try:
+            return self._execute(context)
+        except CurationAuditError as error:
+            if error.retryable:
+                raise
+            raise as_final(error) from error.__cause__
+
+    def _execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_curation.evidence import verify_archive
+
+        if not self.s3_bucket:
+            raise InvalidArgumentError(f"s3_bucket={self.s3_bucket!r} is empty.")
+        if self.on_finding not in ("fail", "warn", "return"):
+            raise InvalidArgumentError(f"on_finding={self.on_finding!r} is none of fail, warn, return.")
+        period = window_of_run(context, self.start, self.end)
+        report = verify_archive(
+            f"s3://{self.s3_bucket}/{self.s3_prefix}",
+            period.start,
+            period.end,
+            expected=self.expected or (),
+            keys=self._keys(),
+            read=self.read,
+            curation_conn_id=self.curation_conn_id if self.recount else None,
+            retention=self.retention,
+            seal=self.seal,
+            known_digests=self.known_digests,
+            ignore=self.ignore,
+            workers=self.workers,
+            aws_conn_id=self.aws_conn_id,
+            s3_extra_args=self.s3_extra_args,
+            object_lock_mode=self.object_lock_mode,
+            object_lock_retain_until=self.object_lock_retain_until,
+            object_lock_legal_hold=self.object_lock_legal_hold,
+        )
+        if not report.findings:
+            self.log.info("%s", report.summary())
+        elif self.on_finding == "fail":
+            raise FindingsError(report.summary())
+        elif self.on_finding == "warn":
+            self.log.warning("%s", report.summary())
+        else:
+            self.log.info("%s", report.summary())
+        if report.digest:
+            self.log.info(
+                "The period is sealed in s3://%s/%s, SHA-256 %s.", self.s3_bucket, report.digest, report.digest_sha256
+            )
+        return report.as_dict()
+
+    def _keys(self) -> list[SecretKey]:
+        from airflow_provider_curation.hooks.secret import key_of_connection
+
+        named = [self.signing_conn_id] if isinstance(self.signing_conn_id, str) else self.signing_conn_id or ()
+        return [key_of_connection(conn_id, "signing_conn_id") for conn_id in named if conn_id]

@@ -1,0 +1,98 @@
+"""An S3 API that is never the bottleneck, to list and read `bench.made_archive`: GET only, signatures unchecked.
+
+Run as a process of its own: `python -m bench.archive_api --hours 8760`. It prints its port as JSON when it is ready,
+and ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from itertools import islice
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from bench.made_archive import _ETAG, BUCKET, OBJECT, PREFIX, keys, manifest
+
+PAGE = 1000
+MISSING = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
+
+
+class Pages:
+    """The listing's pages as XML, made once; of a manifest the number of its hour."""
+
+    def __init__(self, hours: int) -> None:
+        self.hours: dict[str, int] = {}
+        self.bodies: list[bytes] = []
+        listed = keys(hours)
+        number = 0
+        while page := list(islice(listed, PAGE)):
+            entries = []
+            for key in page:
+                size = len(OBJECT)
+                if number % 2:
+                    self.hours[key] = number // 2
+                    size = len(manifest(number // 2))
+                entries.append(
+                    f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+                    f"<ETag>&quot;{_ETAG}&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+                )
+                number += 1
+            self.bodies.append("".join(entries).encode())
+
+    def listing(self, query: dict[str, str]) -> bytes:
+        place = int(query.get("continuation-token", 0)) if query.get("prefix") == PREFIX else len(self.bodies)
+        more = place + 1 < len(self.bodies)
+        token = f"<NextContinuationToken>{place + 1}</NextContinuationToken>" if more else ""
+        head = f"<Name>{BUCKET}</Name><IsTruncated>{'true' if more else 'false'}</IsTruncated>{token}".encode()
+        entries = self.bodies[place] if place < len(self.bodies) else b""
+        return b"<?xml version='1.0'?><ListBucketResult>" + head + entries + b"</ListBucketResult>"
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        # Requests have no bodies.
+        *heads, self._buffer = (self._buffer + data).split(b"\r\n\r\n")
+        for head in heads:
+            self._answer(head.split(b" ", 2)[1].decode())
+
+    def _answer(self, target: str) -> None:
+        url = urlsplit(target)
+        key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/")
+        status, body = b"200 OK", b""
+        if not key:
+            body = self._pages.listing(dict(parse_qsl(url.query)))
+        elif key in self._pages.hours:
+            body = manifest(self._pages.hours[key])
+        else:
+            status, body = b"404 Not Found", MISSING
+        self._transport.write(
+            b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+        )
+
+
+async def serve(hours: int) -> None:
+    pages = Pages(hours)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(pages), "127.0.0.1", 0)
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, required=True)
+    asyncio.run(serve(parser.parse_args().hours))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""An archive of hourly exports that never were: manifests as the provider writes them, and objects never read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from hashlib import md5, sha256
+
+from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, Manifest
+from airflow_provider_curation.audit.window import Window, format_utc
+from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY
+
+BUCKET = "audit-archive"
+PREFIX = "curation/"
+#: The first hour; all that is made lies in the past.
+FIRST = datetime(2016, 1, 1, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+HOURS_A_YEAR = 8760
+OBJECT = b"x" * 500
+_ETAG = md5(OBJECT).hexdigest()
+_SHA256 = sha256(OBJECT).hexdigest()
+
+
+def hour(number: int) -> Window:
+    return Window(FIRST + number * HOUR, FIRST + (number + 1) * HOUR)
+
+
+def object_key(number: int) -> str:
+    window = hour(number)
+    fields = {"instance": "acme.jfrog.io", "stream": "events", "suffix": ".jsonl.gz"}
+    return DEFAULT_KEY.format(start=window.start, end=window.end, **fields)
+
+
+def keys(hours: int) -> Iterator[str]:
+    """All keys in the order of a listing: each object, then its manifest."""
+    for number in range(hours):
+        key = object_key(number)
+        yield key
+        yield key + MANIFEST_SUFFIX
+
+
+def manifest(number: int) -> bytes:
+    """The manifest of an hour with a few events."""
+    window = hour(number)
+    events = number % 7
+    return Manifest(
+        start=format_utc(window.start),
+        end=format_utc(window.end),
+        stream="events",
+        instance="acme.jfrog.io",
+        bucket=BUCKET,
+        key=object_key(number),
+        format="jsonl",
+        compression="gzip",
+        events_read=events,
+        events=events,
+        rows=events,
+        actions={"approved": events},
+        package_types={"npm": events},
+        policies={},
+        first_id=number * 10 if events else None,
+        first_created_at=format_utc(window.start) if events else None,
+        last_id=number * 10 + events if events else None,
+        last_created_at=format_utc(window.start) if events else None,
+        total_before=events,
+        total_after=events,
+        reconciled=True,
+        reconciled_why=f"the server counted {events} events before and after reading, and as many were read",
+        filters={},
+        personal_data={"csv_safe": False, "pseudonym_key_id": None, "pseudonymized": []},
+        size=len(OBJECT),
+        sha256=_SHA256,
+        etag=_ETAG,
+        content_size=events * 700,
+        content_sha256=_SHA256,
+        settle_seconds=300,
+        provider_version="0.1.0",
+        airflow_version="3.3.2",
+        dag_run={"dag_id": "curation_audit", "run_id": "scheduled", "task_id": "export", "try_number": 1},
+        exported_at=format_utc(window.end + timedelta(minutes=6)),
+    ).to_json()

@@ -1,0 +1,25 @@
+"""moto's S3 API with `bench.made_archive` in it, put there past HTTP. Prints its port, ends with its standard input."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import objects
+from bench.made_archive import BUCKET, OBJECT, keys, manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, required=True)
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    backend.create_bucket(BUCKET, "us-east-1")
+    for number, key in enumerate(keys(parser.parse_args().hours)):
+        backend.put_object(BUCKET, key, manifest(number // 2) if number % 2 else OBJECT)
+    objects.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Proof that the archive of Curation audit events is whole, after each day's export; for Airflow 2.11 and 3.
+
+It runs when `curation_audit_daily_export` has written a day. Connections: `curation_default` (type "JFrog Curation")
+and `aws_default`. The bucket and the days that are looked back on are the DAG's parameters.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, task
+
+from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+# The streams and formats that the archive must have, as the export DAG writes them.
+STREAMS = [
+    {"dry_run": False, "file_format": "jsonl"},
+    {"dry_run": False, "file_format": "csv"},
+    {"dry_run": True, "file_format": "jsonl"},
+]
+EXPECTED = [("dry_run" if each["dry_run"] else "events", each["file_format"]) for each in STREAMS]
+PERIOD = {
+    "start": "{{ ti.xcom_pull(task_ids='period')['start'] }}",
+    "end": "{{ ti.xcom_pull(task_ids='period')['end'] }}",
+}
+
+# [START howto_dag]
+with DAG(
+    dag_id="curation_compliance",
+    # Driven by the exports' assets: it runs when all three have been updated.
+    schedule=[Asset("curation-audit-events"), Asset("curation-audit-events-csv"), Asset("curation-audit-dry-run")],
+    start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    # 28 days: what is missing in them can still be had from a server that remembers 30.
+    params={"bucket": "audit-archive", "days": 28},
+    tags=["curation", "audit"],
+    doc_md=__doc__,
+) as dag:
+    # [END howto_dag]
+
+    @task
+    def period(params=None) -> dict:
+        """Return the days up to the last midnight that has settled, and the last one of them."""
+        settled = datetime.now(timezone.utc) - timedelta(minutes=10)
+        end = settled.replace(hour=0, minute=0, second=0, microsecond=0)
+        start, day = end - timedelta(days=params["days"]), end - timedelta(days=1)
+        return {"start": start.isoformat(), "end": end.isoformat(), "day": day.isoformat()}
+
+    # [START howto_export]
+    # The last day, in every stream. What the export DAG wrote is compared and not written again; a stream that it does
+    # not export, or failed to, is.
+    export = CurationAuditToS3Operator.partial(
+        task_id="export",
+        s3_bucket="{{ params.bucket }}",
+        start="{{ ti.xcom_pull(task_ids='period')['day'] }}",
+        end=PERIOD["end"],
+    ).expand_kwargs(STREAMS)
+    # [END howto_export]
+
+    # [START howto_verify]
+    verify = CurationAuditVerifyOperator(
+        task_id="verify",
+        s3_bucket="{{ params.bucket }}",
+        **PERIOD,
+        expected=EXPECTED,
+        on_finding="return",
+    )
+    # [END howto_verify]
+
+    @task
+    def to_mend(report: dict) -> list:
+        """Return the exports that mend what the server still remembers."""
+        return report["mend"]
+
+    # [START howto_mend]
+    # One mapped export for each window that can be mended; none if nothing is wrong.
+    mend = CurationAuditToS3Operator.partial(task_id="mend", s3_bucket="{{ params.bucket }}").expand_kwargs(
+        to_mend(verify.output)
+    )
+    # [END howto_mend]
+
+    verify_again = CurationAuditVerifyOperator(
+        task_id="verify_again",
+        s3_bucket="{{ params.bucket }}",
+        **PERIOD,
+        expected=EXPECTED,
+        on_finding="return",
+        # Also if nothing was to be mended, or an export of several failed.
+        trigger_rule="all_done",
+    )
+
+    @task
+    def conclude(report: dict) -> str:
+        """Fail with what is lost, in words, if anything is."""
+        if report["counts"]:
+            raise AirflowFailException(report["summary"])
+        return report["summary"]
+
+    period() >> export >> verify
+    mend >> verify_again
+    conclude(verify_again.output)

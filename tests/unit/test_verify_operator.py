@@ -1,0 +1,55 @@
+"""The verify operator as Airflow stores, renders and runs it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_curation.audit import errors
+from airflow_provider_curation.compat import AirflowFailException
+from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+YEARS = timedelta(days=7 * 365)
+
+
+def test_template_fields_are_rendered() -> None:
+    names = {name: f"{{{{ params.{name} }}}}" for name in CurationAuditVerifyOperator.template_fields}
+    lists = ("known_digests", "signing_conn_id")
+    task = CurationAuditVerifyOperator(
+        task_id="verify", **{name: [text] if name in lists else text for name, text in names.items()}
+    )
+    values = {name: f"a value of {name}" for name in names}
+
+    task.render_template_fields({"params": values})
+
+    for name, value in values.items():
+        assert getattr(task, name) == ([value] if name in lists else value)
+
+
+@pytest.mark.parametrize("kind", [CurationAuditVerifyOperator, CurationAuditToS3Operator])
+def test_a_lock_of_some_years_is_stored_and_rendered(kind: Any) -> None:
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization as Serialized
+    except ImportError:
+        from airflow.serialization.serialized_objects import SerializedDAG as Serialized
+    lock = {"object_lock_mode": "COMPLIANCE", "object_lock_retain_until": YEARS}
+    with DAG("evidence", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        task = kind(task_id="plain", s3_bucket="audit-archive", **lock)
+        kind.partial(task_id="mapped", s3_bucket="audit-archive", **lock).expand(start=["2026-01-01T00:00:00Z"])
+    stored = Serialized.deserialize_dag(json.loads(json.dumps(Serialized.serialize_dag(dag))))
+    for task_id in ("plain", "mapped"):
+        assert list(stored.get_task(task_id).template_fields) == list(kind.template_fields)
+    task.render_template_fields({})
+    assert task.object_lock_retain_until == YEARS
+
+
+def test_a_run_without_a_period_ends_the_task() -> None:
+    task = CurationAuditVerifyOperator(task_id="verify", s3_bucket="audit-archive")
+    with pytest.raises(errors.UndefinedWindowError) as caught:
+        task.execute({})
+    assert isinstance(caught.value, AirflowFailException)
