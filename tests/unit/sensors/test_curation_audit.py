@@ -188,7 +188,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         {"start": datetime(2026, 3, 9)},
         {"settle_time": timedelta(seconds=-1)},
     ],
-    ids=str,
+    ids=lambda arguments: "-".join(arguments),
 )
 def test_bad_arguments_are_named_before_any_request(simulator: Simulator, arguments: dict[str, Any]) -> None:
     with pytest.raises((InvalidArgumentError, InvalidWindowError)) as caught:

@@ -165,7 +165,7 @@ def test_no_secret_is_stored(simulator: Simulator) -> None:
         {"start": "yesterday"},
         {"end": START - WIDTH},
     ],
-    ids=str,
+    ids=lambda arguments: "-".join(arguments),
 )
 def test_bad_arguments_are_refused_in_the_dags_file(arguments: dict[str, Any]) -> None:
     with pytest.raises((InvalidArgumentError, InvalidWindowError)):
