@@ -78,15 +78,6 @@ def asset_extras() -> dict[str, dict[str, Any]]:
         return {event.uri: dict(event.extra) for event in session.query(Event).order_by(Event.id)}
 
 
-def register(dags: Path) -> None:
-    """Have the database know the assets of the DAGs: on Airflow 3 `dag.test` does it."""
-    from airflow import __version__
-    from airflow.models import DagBag
-
-    if __version__.startswith("2."):
-        DagBag(str(dags), include_examples=False).sync_to_db()
-
-
 # With an interval
 
 
@@ -95,7 +86,6 @@ def test_writes_what_the_server_holds(path: Path, s3: Any, server: Simulator, mi
     from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
     [dag] = load(path)
-    register(DAGS)
 
     dag_run = run(dag, midnight)
 
