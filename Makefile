@@ -64,6 +64,16 @@ test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
 test-unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
 
+.PHONY: test-dags
+test-dags: $(STAMP) ## The example DAGs only
+	$(BIN)/python -m pytest -m "example_dags and not system" tests/integration $(ARGS)
+
+# Pairs, suites and what is left out are in matrix/pairs.py; each pair has a virtual environment of its own.
+.PHONY: test-matrix
+test-matrix: ## Every Airflow with every Python, and the compatibility table (ARGS="--suite dags --airflow 3.1")
+	$(PYTHON) matrix/run.py $(ARGS)
+	$(PYTHON) matrix/table.py
+
 .PHONY: test-system
 test-system: $(STAMP) ## The sensor and the watcher under a scheduler and a triggerer of their own
 	$(BIN)/python -m pytest -m system tests/system $(ARGS)
@@ -131,6 +141,10 @@ $(MINORS:%=constraints-%): constraints-%: $(BIN)/uv
 	} > $(VENV)/airflow-$*.txt
 	@if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$*.txt; then echo "An address or an option is no pin" >&2; exit 1; fi
 	@mv $(VENV)/airflow-$*.txt constraints/airflow-$*.txt
+
+.PHONY: matrix-table
+matrix-table: ## The compatibility table of README.md and docs, from the last make test-matrix
+	$(PYTHON) matrix/table.py
 
 .PHONY: clean
 clean: ## Everything that was made here, but the virtual environments
