@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import inspect
 import json
 import re
@@ -38,7 +40,29 @@ def airflow_database() -> Iterator[None]:
 
         db.initdb()
         _register()
+        _share_the_api(environment)
         yield
+
+
+def _share_the_api(environment: pytest.MonkeyPatch) -> None:
+    """Let all tasks of this process share Airflow's API, and wait until it has started.
+
+    Airflow 3.0 to 3.2 build it anew for each task of `dag.test`, which takes seconds, and ask it while it starts.
+    """
+    try:
+        from airflow.sdk.execution_time import supervisor
+    except ImportError:
+        return
+    submit = asyncio.run_coroutine_threadsafe
+
+    def submit_and_wait(coroutine: Any, loop: Any) -> Any:
+        future = submit(coroutine, loop)
+        if coroutine.__name__ == "start_lifespan":
+            future.result(timeout=60)
+        return future
+
+    environment.setattr(asyncio, "run_coroutine_threadsafe", submit_and_wait)
+    environment.setattr(supervisor, "in_process_api_server", functools.cache(supervisor.in_process_api_server))
 
 
 def _register() -> None:

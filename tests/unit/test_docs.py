@@ -48,5 +48,7 @@ def test_the_compatibility_table_is_that_of_the_last_matrix() -> None:
 
 def test_every_page_is_in_the_index() -> None:
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
-    [index] = re.findall(r"```\{toctree\}\n:maxdepth: 2\n\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    [index] = re.findall(
+        r"```\{toctree\}\n:maxdepth: 2\n\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL
+    )
     assert set(index.split()) == pages
