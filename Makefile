@@ -7,7 +7,14 @@ ARGS ?=
 
 UV_VERSION := 0.13.9
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
-MINORS := 2.11 3.3
+MINORS := 2.11 3.0 3.1 3.2 3.3
+# The last Python of those minors of Airflow that do not go up to 3.13.
+LAST_PYTHON_2.11 := 3.12
+LAST_PYTHON_3.0 := 3.12
+# What Airflow's own requirements let in, and what it does not work with.
+NOT_WITH := celery<5.7
+NOT_WITH_3.0 := cadwyn<5.4.5 fastapi<0.117 pydantic<2.12
+NOT_WITH_3.2 := cadwyn<8 fastapi<0.137
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -36,7 +43,7 @@ constraints/airflow-%.txt:
 	@echo "There is no $@: AIRFLOW is one of: $(MINORS)" >&2; exit 2
 
 $(BIN)/uv:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; last = (3, 12) if "$(AIRFLOW)" == "2.11" else (3, 13); \
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; last = tuple(map(int, "$(or $(LAST_PYTHON_$(AIRFLOW)),3.13)".split("."))); \
 	  (3, 10) <= v <= last or sys.exit("Airflow $(AIRFLOW) needs Python 3.10 to %d.%d, $(PYTHON) is %d.%d: set PYTHON" % (*last, *v))'
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 2; }
 	@echo "Creating $(VENV) ..."
@@ -56,6 +63,16 @@ test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
 .PHONY: test-unit
 test-unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
+
+.PHONY: test-dags
+test-dags: $(STAMP) ## The example DAGs only
+	$(BIN)/python -m pytest -m "example_dags and not system" tests/integration $(ARGS)
+
+# Pairs, suites and what is left out are in matrix/pairs.py; each pair has a virtual environment of its own.
+.PHONY: test-matrix
+test-matrix: ## Every Airflow with every Python, and the compatibility table (ARGS="--suite dags --airflow 3.1")
+	$(PYTHON) matrix/run.py $(ARGS)
+	$(PYTHON) matrix/table.py
 
 .PHONY: test-system
 test-system: $(STAMP) ## The sensor and the watcher under a scheduler and a triggerer of their own
@@ -115,17 +132,23 @@ bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whet
 	$(BIN)/python benchmarks/verify.py $(ARGS)
 
 .PHONY: constraints
-constraints: $(BIN)/uv ## Refresh the pins of every Airflow minor
-	@for minor in $(MINORS); do \
-	  echo "Resolving for Airflow $$minor ..."; \
-	  { echo "# Pins for Airflow $$minor on Python 3.10 to $$([ $$minor = 2.11 ] && echo 3.12 || echo 3.13). Refresh with: make constraints"; \
-	    $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate --no-header \
-	      --all-extras --group dev pyproject.toml <(echo "apache-airflow==$$minor.*") --constraints <(echo "celery<5.7") \
-	    | sed -E "s/ and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//; s/ ; sys_platform == 'darwin' or sys_platform == 'linux'$$//"; \
-	  } > $(VENV)/airflow-$$minor.txt; \
-	  if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$$minor.txt; then echo "An address or an option is no pin" >&2; exit 1; fi; \
-	  mv $(VENV)/airflow-$$minor.txt constraints/airflow-$$minor.txt; \
-	done
+constraints: $(MINORS:%=constraints-%) ## Refresh the pins of every Airflow minor
+
+.PHONY: $(MINORS:%=constraints-%)
+$(MINORS:%=constraints-%): constraints-%: $(BIN)/uv
+	@echo "Resolving for Airflow $* ..."
+	@{ echo "# Pins for Airflow $* on Python 3.10 to $(or $(LAST_PYTHON_$*),3.13). Refresh with: make constraints"; \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate --no-header \
+	    --all-extras --group dev pyproject.toml <(echo "apache-airflow==$*.*") \
+	    --constraints <(printf '%s\n' $(foreach each,$(NOT_WITH) $(NOT_WITH_$*),'$(each)')) \
+	  | sed -E "s/ and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//; s/ ; sys_platform == 'darwin' or sys_platform == 'linux'$$//"; \
+	} > $(VENV)/airflow-$*.txt
+	@if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$*.txt; then echo "An address or an option is no pin" >&2; exit 1; fi
+	@mv $(VENV)/airflow-$*.txt constraints/airflow-$*.txt
+
+.PHONY: matrix-table
+matrix-table: ## The compatibility table of README.md and docs, from the last make test-matrix
+	$(PYTHON) matrix/table.py
 
 .PHONY: clean
 clean: ## Everything that was made here, but the virtual environments

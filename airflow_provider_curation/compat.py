@@ -40,6 +40,7 @@ __all__ = [
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",
+    "Connection",
     "Context",
     "PokeReturnValue",
     "TriggerEvent",

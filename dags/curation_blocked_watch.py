@@ -38,7 +38,7 @@ else:
             """Read each batch again, whole."""
             hook = CurationAuditHook()
             blocked = {}
-            for asset_event in (triggering_asset_events or {}).get(BLOCKED, ()):
+            for asset_event in triggering_asset_events[BLOCKED] if triggering_asset_events else ():
                 batch = asset_event.extra["payload"]
                 for event in hook.iter_events(batch["since"], batch["until"]):
                     if event["action"] == "blocked":

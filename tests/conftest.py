@@ -14,3 +14,5 @@ atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
 os.environ["AIRFLOW_HOME"] = _home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Airflow 3.2 runs no task in a process without it, not even in `dag.test()`.
+os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = "made-up-secret-of-the-tests-of-64-bytes-since-its-key-is-so-long-"

@@ -212,6 +212,10 @@ class ObjectExistsError(CurationAuditError):
     """There is an object at the key already, and ``replace=False`` keeps it."""
 
 
+class MissingExportsError(CurationAuditError):
+    """Exports of a range are missing; the message names them."""
+
+
 class PollFailedError(CurationAuditError):
     """Polling for events failed for a reason that is not the server's."""
 

@@ -33,8 +33,9 @@ from airflow_provider_curation.compat import AirflowNotFoundException, airflow_v
 from airflow_provider_curation.hooks.connection import ConnectionSettings
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
     from requests import Response
+
+    from airflow_provider_curation.compat import Connection
 
 #: The page of the platform's user interface that shows audit events.
 AUDIT_PAGE = "/ui/package-curation/audit"

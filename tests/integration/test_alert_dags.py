@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
+from tests.integration.dags import DAGS, airflow_database, load, run, states
 
-DAGS = Path(__file__).parents[2] / "dags"
 ALERT = DAGS / "curation_blocked_alert.py"
 WATCH = DAGS / "curation_blocked_watch.py"
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A database of this process's own, which knows the folder of DAGs."""
-    bundle = {
-        "name": "examples",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(DAGS)},
-    }
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-        from airflow.utils import db
-
-        db.initdb()
+def database() -> Iterator[None]:
+    with airflow_database():
         yield
 
 
@@ -51,22 +37,6 @@ def server(monkeypatch: pytest.MonkeyPatch, interval: tuple[datetime, datetime])
         yield simulator
 
 
-def load(path: Path, change: tuple[str, str] = ("", "")) -> list[Any]:
-    """The DAGs of a file, with a piece of its text replaced by another."""
-    from airflow.providers.common.compat.sdk import DAG
-
-    source = path.read_text()
-    assert change[0] in source
-    names: dict[str, Any] = {"__name__": f"example_{path.stem}", "__file__": str(path)}
-    exec(compile(source.replace(*change) if change[0] else source, path, "exec"), names)
-    return [value for value in names.values() if isinstance(value, DAG)]
-
-
-def run(dag: Any, logical_date: datetime) -> Any:
-    name = "logical_date" if "logical_date" in inspect.signature(dag.test).parameters else "execution_date"
-    return dag.test(**{name: logical_date})
-
-
 def test_the_alert_names_what_was_blocked(server: Simulator, interval: tuple[datetime, datetime]) -> None:
     policies = [{"policy_name": "no-malware", "policy_id": 7}]
     begin, end = interval
@@ -78,8 +48,7 @@ def test_the_alert_names_what_was_blocked(server: Simulator, interval: tuple[dat
 
     dag_run = run(dag, end)
 
-    states = {instance.task_id: str(instance.state) for instance in dag_run.get_task_instances()}
-    assert states == {"wait": "success", "alert": "success"}
+    assert states(dag_run) == {"wait": "success", "alert": "success"}
     [alert] = [each for each in dag_run.get_task_instances() if each.task_id == "alert"]
     text = alert.xcom_pull(task_ids="alert")
     assert text.startswith("2 packages were blocked")
@@ -95,8 +64,7 @@ def test_a_run_without_blocked_packages_is_skipped(server: Simulator, interval: 
 
     dag_run = run(dag, interval[1])
 
-    states = {instance.task_id: str(instance.state) for instance in dag_run.get_task_instances()}
-    assert states == {"wait": "skipped", "alert": "skipped"}
+    assert states(dag_run) == {"wait": "skipped", "alert": "skipped"}
 
 
 def test_the_watching_dag_is_there_on_airflow_3_only() -> None:

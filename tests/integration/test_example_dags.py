@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import inspect
 import io
 import json
 import zipfile
@@ -16,14 +15,23 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.simulator import Simulator
+from tests.integration.dags import (
+    BUCKET,
+    DAGS,
+    airflow_database,
+    can_run_without_an_interval,
+    empty_bucket,
+    keys,
+    load,
+    run,
+    states,
+)
 from tests.integration.support import aws_connection, s3_client
 
-DAGS = Path(__file__).parents[2] / "dags"
 EXPORT = DAGS / "curation_audit_daily_export.py"
-BUCKET = "audit-archive"
 DAY = timedelta(days=1)
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180, method="thread")]
+pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(180, method="thread")]
 
 
 #: DAGs that do more than export, and are run by tests of their own.
@@ -41,18 +49,8 @@ def test_every_dag_is_run_by_some_test() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def airflow_database() -> Iterator[None]:
-    """A database of this process's own, which knows the folder of DAGs."""
-    bundle = {
-        "name": "examples",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(DAGS)},
-    }
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-        from airflow.utils import db
-
-        db.initdb()
+def database() -> Iterator[None]:
+    with airflow_database():
         yield
 
 
@@ -60,11 +58,7 @@ def airflow_database() -> Iterator[None]:
 def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client of the S3 API, with the DAGs' bucket, empty; the DAGs' connection leads there too."""
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws_connection(s3_url)))
-    client = s3_client(s3_url)
-    client.create_bucket(Bucket=BUCKET)
-    for key in keys(client):
-        client.delete_object(Bucket=BUCKET, Key=key)
-    return client
+    return empty_bucket(s3_client(s3_url))
 
 
 @pytest.fixture
@@ -77,36 +71,6 @@ def midnight() -> datetime:
     """The end of the latest day that has settled, so that no task waits for it."""
     settled = datetime.now(timezone.utc) - timedelta(minutes=10)
     return settled.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def load(path: Path, change: tuple[str, str] = ("", "")) -> list[Any]:
-    """The DAGs of a file, with a piece of its text replaced by another."""
-    from airflow.providers.common.compat.sdk import DAG
-
-    source = path.read_text()
-    assert change[0] in source
-    names: dict[str, Any] = {"__name__": f"example_{path.stem}", "__file__": str(path)}
-    exec(compile(source.replace(*change) if change[0] else source, path, "exec"), names)
-    return [value for value in names.values() if isinstance(value, DAG)]
-
-
-def run(dag: Any, logical_date: datetime | None, retries: int = 0, **conf: Any) -> Any:
-    """One run, in this process; its parameter for the date differs between Airflow's versions.
-
-    Retries are waited for as in earnest, so that a test has to ask for them.
-    """
-    for task in dag.tasks:
-        task.retries = retries
-    name = "logical_date" if "logical_date" in inspect.signature(dag.test).parameters else "execution_date"
-    return dag.test(**{name: logical_date}, run_conf=conf)
-
-
-def states(dag_run: Any) -> dict[str, str]:
-    return {instance.task_id: str(instance.state) for instance in dag_run.get_task_instances()}
-
-
-def keys(s3: Any) -> list[str]:
-    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
 def body(s3: Any, key: str) -> bytes:
@@ -125,14 +89,6 @@ def asset_extras() -> dict[str, dict[str, Any]]:
         return {event.uri: dict(event.extra) for event in session.query(Event).order_by(Event.id)}
 
 
-def register(dags: Path) -> None:
-    """Have the database know the assets of the DAGs: on Airflow 3 `dag.test` does it."""
-    from airflow.models import DagBag
-
-    if hasattr(DagBag, "sync_to_db"):
-        DagBag(str(dags), include_examples=False).sync_to_db()
-
-
 # With an interval
 
 
@@ -141,7 +97,6 @@ def test_writes_what_the_server_holds(path: Path, s3: Any, server: Simulator, mi
     from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
     [dag] = load(path)
-    register(DAGS)
 
     dag_run = run(dag, midnight)
 
@@ -258,9 +213,10 @@ def test_the_bucket_is_a_parameter(s3: Any, server: Simulator, midnight: datetim
 # Without one
 
 
-def test_an_empty_interval_is_refused_with_the_cure(s3: Any, server: Simulator, midnight: datetime) -> None:
+def test_an_empty_interval_is_refused_with_the_cure(
+    s3: Any, server: Simulator, midnight: datetime, errors: dict[str, BaseException]
+) -> None:
     [dag] = load(EXPORT, ('CronDataIntervalTimetable("@daily", timezone="UTC")', "None"))
-    errors = remember_errors(dag)
 
     dag_run = run(dag, midnight + timedelta(minutes=1), retries=5)
 
@@ -271,11 +227,10 @@ def test_an_empty_interval_is_refused_with_the_cure(s3: Any, server: Simulator, 
         assert "CronDataIntervalTimetable('@daily', timezone='UTC')" in str(error)
 
 
-def test_no_interval_is_refused_with_the_cure(s3: Any, server: Simulator) -> None:
+def test_no_interval_is_refused_with_the_cure(s3: Any, server: Simulator, errors: dict[str, BaseException]) -> None:
     [dag] = load(EXPORT)
-    if "logical_date" not in inspect.signature(dag.test).parameters:
+    if not can_run_without_an_interval(dag):
         pytest.skip("Airflow 2 gives every run an interval")
-    errors = remember_errors(dag)
 
     dag_run = run(dag, None, retries=5)
 
@@ -286,12 +241,23 @@ def test_no_interval_is_refused_with_the_cure(s3: Any, server: Simulator) -> Non
         assert "start and end" in str(error)
 
 
-def remember_errors(dag: Any) -> dict[str, BaseException]:
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
     """Where each task's error will be."""
+    from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
     errors: dict[str, BaseException] = {}
-    for task in dag.tasks:
-        # Airflow 2.11 takes a function or a list, and Airflow 3 a list.
-        task.on_failure_callback = [lambda context: errors.update({context["ti"].task_id: context["exception"]})]
+    execute = CurationAuditToS3Operator._execute
+
+    def remember(self: Any, context: Any) -> Any:
+        try:
+            return execute(self, context)
+        except Exception as error:
+            errors[self.task_id] = error
+            raise
+
+    # Callbacks are not told of the error on every Airflow 3.
+    monkeypatch.setattr(CurationAuditToS3Operator, "_execute", remember)
     return errors
 
 

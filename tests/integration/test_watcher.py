@@ -46,7 +46,9 @@ def test_killed_at_random_moments_it_loses_nothing_and_repeats_only_its_last_bat
 ) -> None:
     chance = random.Random(11)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([watch.__module__, "airflow_provider_curation.hooks.curation_audit"])
+    context.set_forkserver_preload(
+        [watch.__module__, "airflow_provider_curation.hooks.curation_audit", "tests.integration.watcher_preload"]
+    )
     blocked = {event["id"] for event in _truth(simulator)}
     kills_of_workers = 0
     for _ in range(ROUNDS):

@@ -27,6 +27,7 @@ ALLOWED = {
     "get_provider_info": set(),
     "links": {"compat"},
     "interval": {"audit"},
+    "backfill": {"audit", "compat"},
     "hooks": {"audit", "compat"},
     "triggers": {"audit", "compat", "hooks", "interval"},
     "sensors": {"audit", "compat", "hooks", "interval", "links", "triggers"},
@@ -100,6 +101,23 @@ def test_the_domain_knows_neither_airflow_nor_s3(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_boto_is_imported_inside_of_functions_only(path: Path) -> None:
     assert [name for name in imports(path, everywhere=False) if is_in(name, BOTO)] == []
+
+
+#: Modules of Airflow that are the same from 2.11 to 3.3. What is not among them belongs into compat.
+SAME_ON_EVERY_AIRFLOW = ("airflow.providers.amazon.aws.hooks.s3", "airflow.providers.http.hooks.http")
+#: The connection form of Airflow 2.
+FORM_OF_AIRFLOW_2 = ("flask_appbuilder", "flask_babel", "wtforms")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if name_of(path) != "compat"], ids=name_of)
+def test_version_dependent_imports_are_in_one_module(path: Path) -> None:
+    named = [name for name in imports(path) if is_in(name, ("airflow",))]
+    assert [name for name in named if not is_in(name, SAME_ON_EVERY_AIRFLOW)] == []
+    form = [name for name in imports(path) if is_in(name, FORM_OF_AIRFLOW_2)]
+    assert form == [] or name_of(path) == "hooks.curation_audit"
+    # Nor is there a question which Airflow this is.
+    asked = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert not [node for node in asked if node.module == "airflow" or "AIRFLOW_V" in ast.unparse(node)]
 
 
 def test_the_walk_sees_what_it_must(tmp_path: Path) -> None:

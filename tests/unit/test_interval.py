@@ -12,6 +12,7 @@ import pendulum
 import pytest
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import DAG
+from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
@@ -104,9 +105,7 @@ def momentary(name: str, schedule: Callable[[], Any]) -> Schedule:
 
 
 def partitions() -> Any:
-    from airflow.timetables.trigger import CronPartitionTimetable
-
-    return CronPartitionTimetable("@daily", timezone="UTC")
+    return trigger.CronPartitionTimetable("@daily", timezone="UTC")
 
 
 def assets() -> Any:
@@ -142,9 +141,10 @@ if AIRFLOW >= 3:
         momentary("@daily", lambda: "@daily"),
         momentary("a cron string", lambda: "0 0 * * *"),
         momentary("timedelta", lambda: DAY),
-        Schedule("CronPartitionTimetable", partitions, PARTITION, [PARTITION] * TICKS, EMPTY),
         Schedule("assets", assets, None, REFUSED, EMPTY),
     ]
+    if hasattr(trigger, "CronPartitionTimetable"):
+        SCHEDULES.append(Schedule("CronPartitionTimetable", partitions, PARTITION, [PARTITION] * TICKS, EMPTY))
 else:
     SCHEDULES += [
         daily_rows("@daily", lambda: "@daily"),
@@ -172,9 +172,11 @@ def scheduler_dag(row: Schedule) -> Any:
     dag = DAG("any", schedule=row.schedule(), start_date=utc(row.earliest), max_active_runs=1, catchup=True)
     if AIRFLOW < 3:
         return dag
-    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.serialization import serialized_objects
 
-    return DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    # Renamed in Airflow 3.2.
+    kind = getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
+    return kind.deserialize_dag(kind.serialize_dag(dag))
 
 
 def context_of_info(info: Any) -> dict[str, Any]:

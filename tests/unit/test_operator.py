@@ -213,6 +213,7 @@ RETRYABLE = {
     errors.ConnectionFailedError,
     errors.TimedOutError,
     errors.CutAnswerError,
+    errors.PollFailedError,
     errors.RedirectedError,
     errors.NotTheApiError,
     errors.UnexpectedAnswerError,

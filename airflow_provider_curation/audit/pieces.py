@@ -1,0 +1,111 @@
+"""A long range as pieces of one width; what the server has forgotten or has not settled is cut off and named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_curation.audit.errors import ExpiredWindowError, FutureWindowError, InvalidArgumentError
+from airflow_provider_curation.audit.window import Window, format_utc
+
+_MINUTE = timedelta(minutes=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """A range that was asked for, and the part of it that can be exported.
+
+    :param asked: what was asked for.
+    :param kept: what can be had, and will still be had while the first pieces wait for their turn.
+    """
+
+    asked: Window
+    kept: Window
+
+    @property
+    def forgotten(self) -> Window | None:
+        """What the server has forgotten, or would have before its turn comes."""
+        return Window(self.asked.start, self.kept.start) if self.asked.start < self.kept.start else None
+
+    @property
+    def unsettled(self) -> Window | None:
+        """What has not ended yet, or may still get late events."""
+        return Window(self.kept.end, self.asked.end) if self.kept.end < self.asked.end else None
+
+    @property
+    def note(self) -> str:
+        """What is left out, in words; empty if that is nothing."""
+        said = []
+        if self.forgotten:
+            said.append(f"{self.forgotten} is NOT exported: the server has forgotten it, or will have within the hour.")
+        if self.unsettled:
+            said.append(f"{self.unsettled} is NOT exported: its events have not settled yet; export it later.")
+        return " ".join(said)
+
+    def pieces(self, step: timedelta) -> list[Window]:
+        """Return contiguous windows that together are the kept part, with edges at whole steps from the asked start.
+
+        What is cut off thus moves no edge between two pieces, and a second run writes the same keys.
+
+        :raises InvalidArgumentError: for a step that is shorter than a second or no whole seconds.
+        """
+        return [Window(max(each.start, self.kept.start), each.end) for each in self._grid(step).split(step)]
+
+    def count(self, step: timedelta) -> int:
+        """Return how many pieces there are, without making them.
+
+        :raises InvalidArgumentError: as :meth:`pieces`.
+        """
+        return -(-self._grid(step).width // step)
+
+    def _grid(self, step: timedelta) -> Window:
+        """The kept part, from the last whole step before it on."""
+        _check_step(step)
+        passed = (self.kept.start - self.asked.start) // step
+        return Window(self.asked.start + passed * step, self.kept.end)
+
+
+def _check_step(step: timedelta) -> None:
+    if step < timedelta(seconds=1) or step.microseconds:
+        raise InvalidArgumentError(f"step={step} is no width of a window; give whole seconds, such as a day.")
+
+
+def clip(
+    asked: Window,
+    now: datetime,
+    *,
+    retention: timedelta,
+    settle_time: timedelta,
+    headroom: timedelta = timedelta(hours=1),
+) -> Clipped:
+    """Cut off a range what cannot be exported, at whole minutes.
+
+    :param asked: the range.
+    :param now: the present, in UTC.
+    :param retention: how long the server remembers events.
+    :param settle_time: how long after its end a window is read at the earliest.
+    :param headroom: how long the first piece may wait for its turn without being forgotten meanwhile.
+    :raises ExpiredWindowError: if the server has forgotten the whole range.
+    :raises FutureWindowError: if nothing of it has settled.
+    """
+    first, last = _next_minute(now - retention + headroom), _minute(now - settle_time)
+    if last <= asked.start:
+        raise FutureWindowError(
+            f"Nothing of {asked} has settled: events are exported up to {format_utc(last)} now. Give an earlier start."
+        )
+    if asked.end <= first:
+        raise ExpiredWindowError(
+            f"The server has forgotten all of {asked}: it keeps events for {retention}, and what began before "
+            f"{format_utc(first)} would be forgotten while it is exported. Give a later end, or retention= if your "
+            "server keeps more."
+        )
+    return Clipped(asked, Window(max(asked.start, first), min(asked.end, last)))
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment - (moment - _EPOCH) % _MINUTE
+
+
+def _next_minute(moment: datetime) -> datetime:
+    return -(-(moment - _EPOCH) // _MINUTE) * _MINUTE + _EPOCH

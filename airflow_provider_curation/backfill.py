@@ -1,0 +1,167 @@
+"""Long ranges: the exports that one is made of, for Airflow to map a task over, and what has become of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import product
+from typing import Any
+
+from airflow_provider_curation.audit.endpoint import RETENTION
+from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, MissingExportsError
+from airflow_provider_curation.audit.pieces import Clipped, clip
+from airflow_provider_curation.audit.window import Window, format_utc
+from airflow_provider_curation.compat import as_final, conf
+
+log = logging.getLogger(__name__)
+
+STREAMS = ("events", "dry_run")
+FORMATS = ("jsonl", "csv")
+#: An error names so many missing exports one by one.
+_NAMED = 20
+
+
+def export_windows(
+    start: datetime | str,
+    end: datetime | str,
+    step: timedelta = timedelta(days=1),
+    *,
+    streams: Sequence[str] = ("events",),
+    formats: Sequence[str] = ("jsonl",),
+    retention: timedelta = RETENTION,
+    settle_time: timedelta = timedelta(minutes=5),
+) -> list[dict[str, Any]]:
+    """Return the exports that a range is made of, as arguments for a mapped ``CurationAuditToS3Operator``.
+
+    Call it in a task: it looks at the clock, and warns in the log of what it leaves out, which is what the server has
+    forgotten or will have within the hour, and what has not settled. Edges between windows are at whole steps from
+    ``start``, so that a second run writes the same keys.
+
+    :param start: first moment, inclusive: an aware datetime or ISO 8601 string.
+    :param end: end, exclusive.
+    :param step: width of each export, at least a second; the first and the last one may be narrower.
+    :param streams: ``events``, ``dry_run`` or both.
+    :param formats: ``jsonl``, ``csv`` or both.
+    :param retention: how long the server remembers events; give the operator the same.
+    :param settle_time: how long after its end a window is read at the earliest.
+    :return: dicts with ``start``, ``end``, ``dry_run`` and ``file_format``, in order of time; never empty.
+    :raises InvalidArgumentError: for an argument that cannot be used, or more exports than Airflow maps a task over.
+    :raises InvalidWindowError: for a naive or unreadable time, or an end that is not after the start.
+    :raises ExpiredWindowError: if the server has forgotten the whole range.
+    :raises FutureWindowError: if nothing of it has settled.
+    """
+    try:
+        _check_names("streams", streams, STREAMS)
+        _check_names("formats", formats, FORMATS)
+        clipped = clip(
+            Window.parse(start, end), datetime.now(timezone.utc), retention=retention, settle_time=settle_time
+        )
+        _check_number(clipped, step, len(streams) * len(formats))
+        windows = clipped.pieces(step)
+    except CurationAuditError as error:
+        # No retry changes an argument.
+        raise as_final(error) from error.__cause__
+    if clipped.note:
+        log.warning("%s", clipped.note)
+    exports = [
+        {
+            "start": format_utc(window.start),
+            "end": format_utc(window.end),
+            "dry_run": stream == "dry_run",
+            "file_format": file_format,
+        }
+        for window, stream, file_format in product(windows, streams, formats)
+    ]
+    log.info("%s makes %d exports in steps of %s.", clipped.kept, len(exports), step)
+    return exports
+
+
+def summarize_exports(
+    exports: Sequence[Mapping[str, Any]] | None,
+    results: Sequence[Mapping[str, Any] | None],
+    start: datetime | str | None = None,
+    end: datetime | str | None = None,
+) -> dict[str, Any]:
+    """Return what a range's exports hold together, if none is missing.
+
+    :param exports: what :func:`export_windows` gave.
+    :param results: the operator's result for each of them, in the same order; ``None`` for one that has none.
+    :param start: the start that was asked for, so that the summary says what was left out before the first export.
+    :param end: the end that was asked for.
+    :return: ``start``, ``end`` (of what was exported), ``exports``, ``events``, ``bytes``, and ``note``, which says
+        what was left out and is empty if that is nothing.
+    :raises MissingExportsError: if an export is missing; the message names its window, stream and format.
+    """
+    try:
+        return _summary(exports, results, start, end)
+    except CurationAuditError as error:
+        raise as_final(error) from error.__cause__
+
+
+def _summary(
+    exports: Sequence[Mapping[str, Any]] | None,
+    results: Sequence[Mapping[str, Any] | None],
+    start: datetime | str | None,
+    end: datetime | str | None,
+) -> dict[str, Any]:
+    if not exports:
+        raise MissingExportsError(
+            "The range was never split into exports, so nothing was exported: see the log of the task that calls "
+            "export_windows."
+        )
+    if len(results) != len(exports):
+        raise InvalidArgumentError(f"{len(results)} results were given for {len(exports)} exports; give one for each.")
+    missing = [_name(export) for export, result in zip(exports, results, strict=True) if not _fits(export, result)]
+    if missing:
+        more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise MissingExportsError(
+            f"{len(missing)} of {len(exports)} exports are missing: {', '.join(missing[:_NAMED])}{more}. The logs of "
+            "their tasks say why; once that is mended, clear the failed tasks with their downstream ones."
+        )
+    kept = Window.parse(exports[0]["start"], exports[-1]["end"])
+    asked = Window.parse(start or kept.start, end or kept.end)
+    held = [result for result in results if result]
+    summary = {
+        "start": format_utc(kept.start),
+        "end": format_utc(kept.end),
+        "exports": len(exports),
+        "events": sum(result["events"] for result in held),
+        "bytes": sum(result["bytes"] for result in held),
+        "note": Clipped(asked, kept).note,
+    }
+    log.info("All %(exports)d exports of [%(start)s, %(end)s) are there.", summary)
+    if summary["note"]:
+        log.warning("%s", summary["note"])
+    return summary
+
+
+def _check_names(argument: str, names: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(names, str) or not names or len(set(names)) != len(names) or not set(names) <= set(known):
+        raise InvalidArgumentError(f"{argument}={names!r} is not usable; give a list of {' and '.join(known)}.")
+
+
+def _check_number(clipped: Clipped, step: timedelta, for_each: int) -> None:
+    """Say before Airflow does that a task is not mapped over so many."""
+    number = clipped.count(step) * for_each
+    most = conf.getint("core", "max_map_length", fallback=1024)
+    if number > most:
+        raise InvalidArgumentError(
+            f"{clipped.kept} in steps of {step} makes {number} exports, and Airflow maps a task over {most} at the "
+            "most (core.max_map_length). Give a longer step or a shorter range, or raise that option."
+        )
+
+
+def _fits(export: Mapping[str, Any], result: Mapping[str, Any] | None) -> bool:
+    """Say whether a result is that of an export: an index that went wrong would hide what is missing."""
+    stream = "dry_run" if export["dry_run"] else "events"
+    return result is not None and (result["start"], result["end"], result["stream"]) == (
+        export["start"],
+        export["end"],
+        stream,
+    )
+
+
+def _name(export: Mapping[str, Any]) -> str:
+    stream = "dry_run" if export["dry_run"] else "events"
+    return f"[{export['start']}, {export['end']}) {stream} {export['file_format']}"

@@ -1,0 +1,99 @@
+"""A past range of JFrog Curation's audit events, exported to S3 in pieces: the same file for Airflow 2.11 and 3.
+
+Trigger it with a start and an end. Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The
+exports wait until the pool `curation` exists: `airflow pools set curation 2 "Curation exports"`.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from airflow_provider_curation.backfill import export_windows, summarize_exports
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+# [START howto_pool]
+# All tasks of all DAGs that read from the same server share this pool. Each slot is one export, which has up to
+# `concurrency` (4) calls in flight: two slots are the 8 calls that the vendor advises at the most.
+POOL = "curation"
+# [END howto_pool]
+
+# [START howto_params]
+PARAMS = {
+    "start": Param(
+        type="string",
+        format="date-time",
+        title="Start",
+        description="First moment, inclusive, with a time zone. What the server has forgotten is left out.",
+    ),
+    "end": Param(
+        type="string",
+        format="date-time",
+        title="End",
+        description="End, exclusive. What has not settled yet (the last five minutes) is left out.",
+    ),
+    "step": Param(24, type="integer", minimum=1, maximum=720, title="Step", description="Hours in one object."),
+    "streams": Param(
+        ["events"],
+        type="array",
+        items={"type": "string", "enum": ["events", "dry_run"]},
+        minItems=1,
+        uniqueItems=True,
+        examples=["events", "dry_run"],
+        title="Streams",
+        description="What happened (events), and what policies in dry-run mode would have done (dry_run).",
+    ),
+    "formats": Param(
+        ["jsonl"],
+        type="array",
+        items={"type": "string", "enum": ["jsonl", "csv"]},
+        minItems=1,
+        uniqueItems=True,
+        examples=["jsonl", "csv"],
+        title="Formats",
+        description="One object for each: one event a line (jsonl), or the server's own rows (csv).",
+    ),
+    "bucket": Param("audit-archive", type="string", minLength=3, title="Bucket", description="The bucket in S3."),
+}
+# [END howto_params]
+
+with DAG(
+    dag_id="curation_audit_backfill",
+    schedule=None,
+    start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    tags=["curation", "audit"],
+    doc_md=__doc__,
+) as dag:
+    # [START howto_backfill]
+    @task
+    def windows(params: dict) -> list[dict]:
+        """Split the range; the log warns of what cannot be exported."""
+        step = timedelta(hours=params["step"])
+        return export_windows(
+            params["start"], params["end"], step, streams=params["streams"], formats=params["formats"]
+        )
+
+    exports = windows()
+    export = CurationAuditToS3Operator.partial(
+        task_id="export",
+        s3_bucket="{{ params.bucket }}",
+        pool=POOL,
+        max_active_tis_per_dag=2,
+        retries=5,
+        retry_delay=timedelta(minutes=2),
+        retry_exponential_backoff=True,
+        execution_timeout=timedelta(hours=3),
+    ).expand_kwargs(exports)
+    # [END howto_backfill]
+
+    # [START howto_summary]
+    @task(trigger_rule="all_done")
+    def summary(exports: list[dict] | None, params: dict, ti=None) -> dict:
+        """Fail if an export is missing, and name it."""
+        results = [ti.xcom_pull(task_ids="export", map_indexes=index) for index in range(len(exports or ()))]
+        return summarize_exports(exports, results, params["start"], params["end"])
+
+    export >> summary(exports)
+    # [END howto_summary]
