@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from io import BytesIO
 
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -48,6 +49,7 @@ class S3Object:
         self._acl_policy = acl_policy
         self._extra_args = extra_args or {}
         self._was_there = False
+        self._manifest: bytes | None = None
 
     @property
     def uri(self) -> str:
@@ -71,20 +73,25 @@ class S3Object:
 
     def manifest(self) -> dict[str, Any] | None:
         """Return the manifest of the object that is there, ``None`` without one or for one that cannot be read."""
-        from botocore.exceptions import ClientError
-
-        try:
-            body = self._client.get_object(Bucket=self.bucket, Key=self.manifest_key)["Body"].read()
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _NOT_FOUND:
-                return None
-            raise
+        body = self._manifest_body()
+        if body is None:
+            return None
         try:
             manifest = json.loads(body)
         except ValueError:
             log.warning("s3://%s/%s is no JSON, and is treated as missing.", self.bucket, self.manifest_key)
             return None
         return manifest if isinstance(manifest, dict) else None
+
+    def _manifest_body(self) -> bytes | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            return bytes(self._client.get_object(Bucket=self.bucket, Key=self.manifest_key)["Body"].read())
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _NOT_FOUND:
+                return None
+            raise
 
     def abort_open_uploads(self) -> None:
         """Abort the multipart uploads that were left open on this key, as a killed task leaves them."""
@@ -127,20 +134,35 @@ class S3Object:
             extra_args["ACL"] = self._acl_policy
         extra_args["ContentType"] = "application/json"
         extra_args.pop("ContentEncoding", None)
+        self._manifest = manifest
         self._client.put_object(Bucket=self.bucket, Key=self.manifest_key, Body=manifest, **extra_args)
 
     def undo(self) -> None:
         """Leave nothing of a failed export behind: no open upload, and neither object nor manifest if none was there.
 
-        An object that was there before is kept: the export that replaced it was verified, and holds no less.
+        An object that was there before is kept: the export that replaced it was verified, and holds no less. So is one
+        that another try has finished meanwhile, as when this task has outlived a killed scheduler that its run has not.
         """
         try:
             self.abort_open_uploads()
-            if not self._was_there:
-                for key in (self.manifest_key, self.key):
-                    if self._hook.head_object(key, self.bucket) is not None:
-                        self._client.delete_object(Bucket=self.bucket, Key=key)
+            if self._was_there:
+                return
+            found = self._hook.head_object(self.key, self.bucket)
+            if found is not None and self._is_of_another_try(found):
+                log.warning("%s was finished by another try meanwhile, and is kept.", self.uri)
+                return
+            if self._hook.head_object(self.manifest_key, self.bucket) is not None:
+                self._client.delete_object(Bucket=self.bucket, Key=self.manifest_key)
+            if found is not None:
+                self._client.delete_object(Bucket=self.bucket, Key=self.key)
         except Exception:
             log.exception(
                 "What the failed export left at %s could not be removed; the next try aborts its open upload.", self.uri
             )
+
+    def _is_of_another_try(self, found: Mapping[str, Any]) -> bool:
+        """Say whether the manifest is that of the object which was found, and not the one that was written here."""
+        if self._manifest is not None and self._manifest_body() == self._manifest:
+            return False
+        manifest = self.manifest()
+        return manifest is not None and manifest.get("size") == found.get("ContentLength")
