@@ -58,7 +58,7 @@ test-unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
 
 .PHONY: test-system
-test-system: $(STAMP) ## The sensor and the watcher under a scheduler and a triggerer of their own
+test-system: $(STAMP) ## A whole Airflow on PostgreSQL: ranges, deaths, secrets, and the watcher (10 minutes)
 	$(BIN)/python -m pytest -m system tests/system $(ARGS)
 
 .PHONY: lint

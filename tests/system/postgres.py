@@ -71,6 +71,8 @@ class Postgres:
     def start(self) -> None:
         options = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "fsync": "off"}
         options |= {"max_connections": 200, "shared_buffers": "64MB"}
+        # Workers that outlive a killed scheduler keep its connections open, and with them its locks.
+        options |= {"idle_in_transaction_session_timeout": "15s"}
         command = [str(self._binaries / "postgres"), "-D", str(self._data)]
         command += [f"--{name}={value}" for name, value in options.items()]
         with open(self.log, "ab") as log:

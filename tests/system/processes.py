@@ -118,6 +118,8 @@ class Airflow:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.url,
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            # A process's title would be written over its environment, by which it is found here.
+            "SPT_NOENV": "1",
             # What was killed is known to be dead after seconds.
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
@@ -152,7 +154,7 @@ class Airflow:
                 "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
             }
         #: Users of the REST API by role.
-        self._passwords = {"admin": secrets.token_urlsafe(12), "user": secrets.token_urlsafe(12)}
+        self._passwords = {"admin": secrets.token_hex(12), "user": secrets.token_hex(12)}
         self._tokens: dict[str, str] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -169,6 +171,7 @@ class Airflow:
                     eventually(self._answers, 180, "API server")
             if "webserver" in self._components:
                 eventually(self._answers, 180, "webserver")
+                self._create_ordinary_user()
             yield self
         finally:
             for component in list(self._running):
@@ -203,20 +206,15 @@ class Airflow:
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(file),
             }
         elif "webserver" in self._components:
-            file = self.home / "users.json"
-            users = [
-                {
-                    "username": name,
-                    "password": password,
-                    "firstname": name,
-                    "lastname": name,
-                    "email": f"{name}@airflow.example",
-                    "roles": [name.capitalize()],
-                }
-                for name, password in self._passwords.items()
-            ]
-            file.write_text(json.dumps(users))
-            self.command("users", "import", str(file))
+            names = ("--firstname", "admin", "--lastname", "admin", "--email", "admin@airflow.example")
+            login = ("--username", "admin", "--password", self._passwords["admin"], "--role", "Admin")
+            self.command("users", "create", *login, *names)
+
+    def _create_ordinary_user(self) -> None:
+        user = {"username": "user", "password": self._passwords["user"], "email": "user@airflow.example"}
+        user |= {"first_name": "user", "last_name": "user", "roles": [{"name": "User"}]}
+        status, answer = self.api("POST", "users", user)
+        assert status == 200, answer
 
     def api(self, method: str, path: str, body: Any = None, user: str = "admin") -> tuple[int, Any]:
         """Ask the REST API; the status and what it answers, as JSON if it is."""
