@@ -87,13 +87,15 @@ def _decrypted(deployed: Deployment, dump: bytes) -> Iterator[bytes]:
 
 def test_the_database_has_none(ran: Deployment) -> None:
     dumps = [*ran.seen, ran.postgres.dump()]
-    triggers = [each for dump in dumps for each in _decrypted(ran, dump)]
-    assert any(b"curation_token" in each for each in triggers), "no trigger's arguments were read"
+    # Airflow encrypts a trigger's arguments, but not on every way that they take into the database.
+    decrypted = [each for dump in dumps for each in _decrypted(ran, dump)]
+    rows = [line for dump in dumps for line in dump.splitlines() if line.startswith(b"INSERT INTO public.trigger ")]
+    assert any(b"curation_token" in each for each in (*decrypted, *rows)), "no trigger's arguments were read"
     assert any(b"INSERT INTO public.connection " in dump for dump in dumps)
     for dump in dumps:
         assert leaks(dump) == []
         assert BASIC.encode() not in dump
-    for each in triggers:
+    for each in decrypted:
         assert leaks(each) == []
     # The event's other fields are there, so that the person's would have been found.
     assert leaks(dumps[-1], (PACKAGE,)) == [PACKAGE]
