@@ -22,8 +22,8 @@ from tests.system.processes import free_port
 
 _NEEDED = ("initdb", "postgres", "pg_dump")
 _MISSING = (
-    "The system tests need PostgreSQL, and {missing} is neither in PATH nor in /usr/lib/postgresql/*/bin: "
-    "apt-get install postgresql"
+    "The system tests need PostgreSQL. Its programs (initdb, postgres, pg_dump) are neither in PATH nor in "
+    "/usr/lib/postgresql/*/bin: apt-get install postgresql"
 )
 
 
@@ -35,7 +35,7 @@ def find_binaries() -> Path:
     for folder in folders:
         if all((folder / name).exists() for name in _NEEDED):
             return folder
-    pytest.exit(_MISSING.format(missing=", ".join(_NEEDED)), returncode=2)
+    pytest.exit(_MISSING, returncode=2)
 
 
 class Postgres:
