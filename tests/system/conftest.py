@@ -9,6 +9,11 @@ import pytest
 from tests.system.deployment import Deployment, deployment
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what has an Airflow of its own, so that two of them never run at a time."""
+    items.sort(key=lambda item: "deployed" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with deployment(tmp_path_factory.mktemp("deployment")) as running:
