@@ -75,7 +75,7 @@ test-matrix: ## Every Airflow with every Python, and the compatibility table (AR
 	$(PYTHON) matrix/table.py
 
 .PHONY: test-system
-test-system: $(STAMP) ## The sensor and the watcher under a scheduler and a triggerer of their own
+test-system: $(STAMP) ## A whole Airflow on PostgreSQL: ranges, deaths, secrets, and the watcher (10 minutes)
 	$(BIN)/python -m pytest -m system tests/system $(ARGS)
 
 .PHONY: lint

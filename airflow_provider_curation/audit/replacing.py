@@ -70,8 +70,8 @@ def check_replacement(present: Present, plan: Plan, events: int | None = None) -
         # Without a manifest it is unfinished, as a killed try leaves it, and what the server still has takes its place.
         if present.size is not None and plan.expired:
             raise ShrinkError(
-                f"{present.uri} exists without a manifest that can be read, and the server may have forgotten a part of "
-                f"the window: nothing shows that it would not be replaced by less. {_ADVICE}"
+                f"{present.uri} exists without a manifest that can be read, and the server may have forgotten a part "
+                f"of the window: nothing shows that it would not be replaced by less. {_ADVICE}"
             )
         return
     if before.window != plan.window:

@@ -51,6 +51,7 @@ class S3Object:
         self._lock = lock or {}
         self._extra_args = {**(extra_args or {}), **upload_arguments(self._lock)}
         self._there: set[str] = set()
+        self._written_manifest: bytes | None = None
 
     @property
     def uri(self) -> str:
@@ -75,9 +76,14 @@ class S3Object:
 
     def present(self) -> Present:
         """Return what is at the key, and remember it: what was there before is never deleted."""
+        found = self._find()
+        there = {self.key: found.size, self.manifest_key: found.manifest_sha256}
+        self._there = {key for key, known in there.items() if known is not None}
+        return found
+
+    def _find(self) -> Present:
         head = self._hook.head_object(self.key, self.bucket)
         body = self._manifest_body()
-        self._there = {key for key, found in ((self.key, head), (self.manifest_key, body)) if found is not None}
         manifest = None
         if body is not None:
             try:
@@ -157,23 +163,37 @@ class S3Object:
             extra_args["ACL"] = self._acl_policy
         extra_args["ContentType"] = "application/json"
         extra_args.pop("ContentEncoding", None)
+        self._written_manifest = manifest
         self._client.put_object(Bucket=self.bucket, Key=self.manifest_key, Body=manifest, **extra_args)
 
     def undo(self) -> None:
         """Leave nothing of a failed export behind: no open upload, and no object or manifest that was not there.
 
-        What was there before is kept: an object that replaced it was verified, and holds no less. In a bucket with
-        versions, what is removed stays as a version under a delete marker.
+        What was there before is kept: an object that replaced it was verified, and holds no less. So is what another
+        try has finished meanwhile, as when this task has outlived a killed scheduler that its run has not. In a bucket
+        with versions, what is removed stays as a version under a delete marker.
         """
         try:
             self.abort_open_uploads()
-            for key in (self.manifest_key, self.key):
-                if key not in self._there and self._hook.head_object(key, self.bucket) is not None:
+            mine = [key for key in (self.manifest_key, self.key) if key not in self._there]
+            if not mine:
+                return
+            found = self._find()
+            if found.intact and not self._is_own(found):
+                log.warning("%s was finished by another try meanwhile, and is kept.", self.uri)
+                return
+            for key in mine:
+                if (found.size if key == self.key else found.manifest_sha256) is not None:
                     self._client.delete_object(Bucket=self.bucket, Key=key)
         except Exception:
             log.exception(
                 "What the failed export left at %s could not be removed; the next try aborts its open upload.", self.uri
             )
+
+    def _is_own(self, found: Present) -> bool:
+        """Say whether the manifest that was found is the one that was written here."""
+        own = self._written_manifest
+        return own is not None and found.manifest_sha256 == hashlib.sha256(own).hexdigest()
 
 
 def _etag(head: dict[str, Any]) -> str | None:

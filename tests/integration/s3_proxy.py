@@ -47,6 +47,8 @@ class S3Proxy:
         self.fails = fails or {}
         self.before = before
         self.after = after
+        #: How every request fails while this is set.
+        self.outage: Failure | None = None
         #: What was asked so far, such as ``PUT object`` or ``POST uploads``.
         self.requests: list[str] = []
         self._target = urlsplit(target)
@@ -57,7 +59,8 @@ class S3Proxy:
         self._server.daemon_threads = True
         self._server.handle_error = lambda request, address: None  # type: ignore[method-assign]
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> S3Proxy:
         self._thread.start()
@@ -121,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             dropped = self.proxy.before(number, self.proxy.requests[number - 1])
         else:
             dropped = False
-        failure = self.proxy.fails.get(number)
+        failure = self.proxy.outage or self.proxy.fails.get(number)
         if dropped or failure is Failure.RESET:
             return self._reset()
         if failure in (Failure.INTERNAL, Failure.SLOW_DOWN, Failure.DENIED):

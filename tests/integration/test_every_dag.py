@@ -69,6 +69,8 @@ CASES = {
     "curation_audit_daily_export": Case(objects=6, fails_without=True),
     "curation_blocked_alert": Case(),
     "curation_blocked_watch": Case(airflow=3),
+    # It looks back from now, whatever its interval, and makes up for both days.
+    "curation_compliance": Case(objects=12, objects_without=12, conf=lambda midnight: {"days": 2}),
 }
 
 

@@ -7,13 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_curation.simulator import NewId, Simulator
 from tests.integration.s3_proxy import Failure, S3Proxy
-from tests.integration.support import START, Bucket, aws_connection, export, simulated, truth_jsonl
+from tests.integration.support import START, Bucket, aws_connection, export, operator, simulated, truth_jsonl
 
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
 
@@ -115,6 +116,45 @@ def test_an_object_that_was_there_is_never_lost(failure: Failure, s3_url: str, b
 
 def _sha256(bucket: Bucket, key: str) -> str:
     return hashlib.sha256(bucket.body(key)).hexdigest()
+
+
+@pytest.mark.parametrize("failure", [Failure.INTERNAL, Failure.ANSWER_LOST])
+def test_a_failing_try_keeps_what_the_next_one_finished_meanwhile(
+    failure: Failure, small: Simulator, s3_url: str, bucket: Bucket
+) -> None:
+    """As when a scheduler is killed: its task lives on for a while beside the next try, and fails after that ended."""
+
+    def tried(number: int, **arguments: Any) -> dict[str, Any]:
+        names = {"dag_id": "dag", "run_id": "run", "task_id": "export", "map_index": -1, "try_number": number}
+        return operator(bucket, **arguments).execute({"ti": SimpleNamespace(**names, xcom_push=lambda **_: None)})
+
+    for number in range(1, MOST_REQUESTS):
+        with failing_s3(s3_url, {number: failure}) as proxy:
+
+            def next_try(count: int, name: str, at: int = number) -> None:
+                if count != at:
+                    return
+                if failure is Failure.ANSWER_LOST and name == "PUT manifest":
+                    # Both tries have written a manifest then, and neither can know that the other is whole.
+                    return
+                tried(2)
+
+            proxy.before = next_try
+            result = None
+            with contextlib.suppress(Exception):
+                result = tried(1, aws_conn_id="aws_faulty")
+        if len(proxy.requests) < number:
+            assert result is not None
+            return
+        if proxy.requests[number - 1] == "PUT manifest" and failure is Failure.ANSWER_LOST:
+            bucket.assert_untouched()
+            continue
+        [key] = [key for key in bucket.objects() if not key.endswith(".manifest.json")]
+        assert bucket.content(key) == truth_jsonl(small), proxy.requests
+        assert bucket.manifest(key)["sha256"] == _sha256(bucket, key)
+        assert bucket.uploads() == []
+        bucket.clear()
+    pytest.fail("no export had fewer calls")
 
 
 def test_two_failures_in_a_row_leave_no_manifest(small: Simulator, s3_url: str, bucket: Bucket) -> None:
