@@ -24,8 +24,10 @@ import datetime
 from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 
+# On a busy machine Airflow can fail a task whose trigger fires before the scheduler has heard of the deferral.
+again = {"retries": 3, "retry_delay": datetime.timedelta(seconds=1)}
 for name, arguments in {
-    "found": {"min_events": 1, "timeout": 300},
+    "found": {"min_events": 1, "timeout": 300, **again},
     "timed_out": {"curation_conn_id": "curation_quiet", "timeout": 5},
     "refused": {"curation_conn_id": "curation_refusing", "timeout": 300},
     "down": {"curation_conn_id": "curation_down", "timeout": 300, "max_failures": 2},
