@@ -111,7 +111,11 @@ class _Columns:
         if min(map(len, parts)) <= cut:
             return None
         columns = list(zip(*parts, strict=True))
-        if b'"' in block:
+        if b'"' not in block:
+            # A row of another width is left to what parses it, and names it.
+            if set(map(bytes.count, lines, repeat(b","))) != {self._width - 1}:
+                return None
+        else:
             odd = 1 in map(and_, map(bytes.count, lines, repeat(b'"')), repeat(1))
             if odd or any(b'"' in b"".join(column) for column in columns[:cut]):
                 return None
@@ -119,6 +123,7 @@ class _Columns:
 
     def policies(self, lines: list[bytes]) -> tuple[list[int], list[bytes]]:
         """Return which lines have a policy, and its name; each line is a record."""
+        quoted = self._check_widths(lines)
         after = self._after_policy
         if after is None:
             return [], []
@@ -126,12 +131,24 @@ class _Columns:
         empty = b"," * after + self.line_break[:-1]
         places = [place for place, line in enumerate(lines) if not line.endswith(empty)]
         names = [lines[place].rsplit(b",", after)[-after] for place in places]
-        quoted = [number for number, place in enumerate(places) if b'"' in lines[place]]
-        for number, cells in zip(quoted, csv.reader([lines[places[each]].decode() for each in quoted]), strict=True):
-            if len(cells) != self._width:
-                raise self._ragged(len(cells))
-            names[number] = cells[-after].encode()
+        if quoted:
+            names = [
+                quoted[place][-after].encode() if place in quoted else name
+                for place, name in zip(places, names, strict=True)
+            ]
         return places, [name.removesuffix(b"\r") for name in names] if after == 1 else names
+
+    def _check_widths(self, lines: list[bytes]) -> dict[int, list[str]]:
+        """Hold each row's number of cells against the header's, and return the cells of those that have quotes."""
+        quoted = [place for place, line in enumerate(lines) if b'"' in line]
+        if not quoted:
+            return {}
+        parsed = dict(zip(quoted, csv.reader([lines[place].decode() for place in quoted]), strict=True))
+        widths = {len(cells) for cells in parsed.values()}
+        widths.update(1 + line.count(b",") for place, line in enumerate(lines) if place not in parsed)
+        if widths != {self._width}:
+            raise self._ragged(next(width for width in widths if width != self._width))
+        return parsed
 
     def cells(self, record: bytes) -> dict[str, str]:
         """Return a record's cells by the columns' names."""

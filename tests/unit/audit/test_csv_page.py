@@ -536,6 +536,22 @@ def test_a_row_that_a_comma_cannot_cut_is_parsed() -> None:
     assert page.tally.actions == {"approved": 2}
 
 
+@pytest.mark.parametrize("cells", [-1, 1])
+@pytest.mark.parametrize("reason", ["plain", "a, b"])
+@pytest.mark.parametrize("policy", [None, 5])
+@pytest.mark.parametrize("place", [1, 700, 2000])
+@pytest.mark.parametrize("columns", [COLUMNS, [name for name in COLUMNS if name != "policy_name"]])
+def test_a_row_of_too_few_or_too_many_cells_is_refused(
+    columns: list[str], place: int, policy: int | None, reason: str, cells: int
+) -> None:
+    rows = [row(number, reason=reason if number % 3 else "plain") for number in range(2001)]
+    rows[place - 1] = row(place - 1, policy, policy_name="hard", reason=reason)
+    lines = written([*columns, "last"], [each | {"last": "x"} for each in rows]).split(b"\n")
+    lines[place] = lines[place].removesuffix(b",x") if cells < 0 else lines[place] + b",x"
+    with pytest.raises(UnexpectedAnswerError, match="cells under"):
+        page_of(QUERY, zipped(b"\n".join(lines)))
+
+
 def test_a_long_cell_is_no_fault() -> None:
     rows = [row(1, 5, policy_name='"' + "a" * 200_000, action='"blocked"')]
     assert page_of(QUERY, answer(rows, sorted(COLUMNS))).count == 1
