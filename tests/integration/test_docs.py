@@ -52,7 +52,9 @@ def load(name: str) -> ModuleType:
 
 
 def test_the_page_on_evidence(s3_url: str, aws_default: None, capsys: pytest.CaptureFixture[str]) -> None:
+    # Every S3 API of this process has the same buckets, and other tests use this one.
     bucket = Bucket.create(s3_client(s3_url), "audit-archive")
+    bucket.clear()
     start = datetime(2026, 11, 1, tzinfo=timezone.utc)
     with simulated(start=start, end=start + timedelta(days=1)):
         export(bucket, start=start, end=start + timedelta(days=1), s3_key=DEFAULT_KEY)
