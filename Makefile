@@ -72,7 +72,6 @@ test-dags: $(STAMP) ## The example DAGs only
 .PHONY: test-matrix
 test-matrix: ## Every Airflow with every Python, and the compatibility table (ARGS="--suite dags --airflow 3.1")
 	$(PYTHON) matrix/run.py $(ARGS)
-	$(PYTHON) matrix/table.py
 
 .PHONY: test-system
 test-system: $(STAMP) ## A whole Airflow on PostgreSQL: ranges, deaths, secrets, and the watcher (10 minutes)

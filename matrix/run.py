@@ -1,4 +1,4 @@
-"""Runs the tests on each Airflow with each Python, and keeps what came of it in results.json.
+"""Runs the tests on each Airflow with each Python, and keeps what came of it in results.json and the tables.
 
 It needs no package: any Python from 3.10 on runs it. A pair whose interpreter is not on this machine is named, left out
 and makes the exit code 1 unless --allow-missing is given.
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results.json")
 sys.path.insert(0, str(ROOT))
 
+from matrix import table  # noqa: E402
 from matrix.pairs import LEFT_OUT, PAIRS, SUITES, Pair  # noqa: E402
 
 #: Seconds that a suite of one pair may take.
@@ -96,6 +97,8 @@ def keep(pair: Pair, suite: str, outcome: dict[str, Any]) -> None:
     of_pair["versions"] = versions(pair)
     of_pair[suite] = outcome
     RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
+    # At once, too: one of the tests holds the documentation against the results.
+    table.write()
 
 
 def main() -> int:
