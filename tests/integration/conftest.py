@@ -10,9 +10,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,7 @@ from airflow_provider_curation.audit.client import RetryPolicy
 if "tests.integration.support" not in sys.modules:
     pytest.register_assert_rewrite("tests.integration.support")
 
+from tests.integration.dags import airflow_database, empty_bucket
 from tests.integration.support import AWS, Bucket, QuickEvent, aws_connection, s3_client
 
 settings.register_profile(
@@ -100,3 +103,27 @@ _numbers = count()
 def bucket(s3_url: str) -> Bucket:
     """A new bucket."""
     return Bucket.create(s3_client(s3_url), f"audit-archive-{next(_numbers)}")
+
+
+# For the DAGs of dags/
+
+
+@pytest.fixture(scope="module")
+def dags_database() -> Iterator[None]:
+    """A database of Airflow's that knows the folder of DAGs."""
+    with airflow_database():
+        yield
+
+
+@pytest.fixture
+def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the S3 API, with the DAGs' bucket, empty; the DAGs' connection leads there too."""
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws_connection(s3_url)))
+    return empty_bucket(s3_client(s3_url))
+
+
+@pytest.fixture(scope="module")
+def midnight() -> datetime:
+    """The end of the latest day that has settled, so that no task waits for it."""
+    settled = datetime.now(timezone.utc) - timedelta(minutes=10)
+    return settled.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -8,18 +8,17 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-from tests.integration.dags import DAGS, airflow_database, load, run, states
+from tests.integration.dags import DAGS, load, run, states
 
 ALERT = DAGS / "curation_blocked_alert.py"
 WATCH = DAGS / "curation_blocked_watch.py"
 
-pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def database() -> Iterator[None]:
-    with airflow_database():
-        yield
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("dags_database"),
+    pytest.mark.example_dags,
+    pytest.mark.timeout(180),
+]
 
 
 @pytest.fixture

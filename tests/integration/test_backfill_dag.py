@@ -13,26 +13,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-from tests.integration.dags import BUCKET, DAGS, airflow_database, empty_bucket, load, run, states
+from tests.integration.dags import BUCKET, DAGS, empty_bucket, load, run, states
 from tests.integration.support import Bucket, aws_connection, s3_client
 
 BACKFILL = DAGS / "curation_audit_backfill.py"
 DAY = timedelta(days=1)
 
-pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(180, method="thread")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def database() -> Iterator[None]:
-    with airflow_database():
-        yield
-
-
-@pytest.fixture(scope="module")
-def midnight() -> datetime:
-    """The end of the latest day that has settled."""
-    settled = datetime.now(timezone.utc) - timedelta(minutes=10)
-    return settled.replace(hour=0, minute=0, second=0, microsecond=0)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("dags_database"),
+    pytest.mark.example_dags,
+    pytest.mark.timeout(180, method="thread"),
+]
 
 
 @pytest.fixture(scope="module")

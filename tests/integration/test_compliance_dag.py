@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,30 +10,16 @@ import pytest
 
 from airflow_provider_curation.simulator import Simulator
 from tests.integration import dags
-from tests.integration.dags import BUCKET, DAGS, airflow_database, empty_bucket, keys, states
-from tests.integration.support import aws_connection, s3_client
+from tests.integration.dags import BUCKET, DAGS, keys, states
 
 DAY = timedelta(days=1)
 
-pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(240, method="thread")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def database() -> Iterator[None]:
-    with airflow_database():
-        yield
-
-
-@pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws_connection(s3_url)))
-    return empty_bucket(s3_client(s3_url))
-
-
-@pytest.fixture
-def midnight() -> datetime:
-    settled = datetime.now(timezone.utc) - timedelta(minutes=10)
-    return settled.replace(hour=0, minute=0, second=0, microsecond=0)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("dags_database"),
+    pytest.mark.example_dags,
+    pytest.mark.timeout(240, method="thread"),
+]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -17,20 +16,22 @@ from tests.integration.dags import (
     DAGS,
     DAILY,
     NO_SCHEDULE,
-    airflow_database,
     can_run_without_an_interval,
-    empty_bucket,
     keys,
     load,
     run,
     states,
 )
-from tests.integration.support import aws_connection, s3_client
 
 DAY = timedelta(days=1)
 AIRFLOW = int(__version__.partition(".")[0])
 
-pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(180, method="thread")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("dags_database"),
+    pytest.mark.example_dags,
+    pytest.mark.timeout(180, method="thread"),
+]
 
 
 # What each file does
@@ -79,25 +80,6 @@ def test_every_file_has_a_case() -> None:
 
 
 # Airflow, S3 and the server
-
-
-@pytest.fixture(scope="module", autouse=True)
-def database() -> Iterator[None]:
-    with airflow_database():
-        yield
-
-
-@pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws_connection(s3_url)))
-    return empty_bucket(s3_client(s3_url))
-
-
-@pytest.fixture(scope="module")
-def midnight() -> datetime:
-    """The end of the latest day that has settled."""
-    settled = datetime.now(timezone.utc) - timedelta(minutes=10)
-    return settled.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(scope="module")

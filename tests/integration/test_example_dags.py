@@ -7,8 +7,8 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +18,30 @@ from airflow_provider_curation.simulator import Simulator
 from tests.integration.dags import (
     BUCKET,
     DAGS,
-    airflow_database,
     can_run_without_an_interval,
-    empty_bucket,
     keys,
     load,
     run,
     states,
 )
-from tests.integration.support import aws_connection, s3_client
 
 EXPORT = DAGS / "curation_audit_daily_export.py"
 DAY = timedelta(days=1)
 
-pytestmark = [pytest.mark.integration, pytest.mark.example_dags, pytest.mark.timeout(180, method="thread")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("dags_database"),
+    pytest.mark.example_dags,
+    pytest.mark.timeout(180, method="thread"),
+]
 
 
 # Airflow, S3 and the server
 
 
-@pytest.fixture(scope="module", autouse=True)
-def database() -> Iterator[None]:
-    with airflow_database():
-        yield
-
-
-@pytest.fixture
-def s3(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of the S3 API, with the DAGs' bucket, empty; the DAGs' connection leads there too."""
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(aws_connection(s3_url)))
-    return empty_bucket(s3_client(s3_url))
-
-
 @pytest.fixture
 def server(curation_simulator_factory: Callable[..., Simulator]) -> Simulator:
     return curation_simulator_factory(events=20_000, tokens=("made-up-token",))
-
-
-@pytest.fixture
-def midnight() -> datetime:
-    """The end of the latest day that has settled, so that no task waits for it."""
-    settled = datetime.now(timezone.utc) - timedelta(minutes=10)
-    return settled.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def body(s3: Any, key: str) -> bytes:
