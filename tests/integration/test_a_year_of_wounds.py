@@ -17,7 +17,8 @@ from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
 from tests.unit.evidence.support import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+# One worker: the year is made once.
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("year")]
 
 YEAR = Window(START, START + 365 * DAY)
 BUCKET = "audit-archive-of-a-year"
@@ -133,7 +134,6 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.stop()
 
 
-@pytest.mark.integration
 def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchive], s3: Any) -> None:
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
