@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytest.register_assert_rewrite("tests.system.deployment")
+
 from tests.system.deployment import Deployment, deployment
 
 
