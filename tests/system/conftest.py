@@ -8,7 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.system.deployment")
 
-from tests.system.deployment import Deployment, deployment
+from tests.system.deployment import Deployment, deployment  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
