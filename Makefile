@@ -77,11 +77,6 @@ test-matrix: ## Every Airflow with every Python, and the compatibility table (AR
 test-system: $(STAMP) ## A whole Airflow on PostgreSQL: ranges, deaths, secrets, and the watcher (10 minutes)
 	$(BIN)/python -m pytest -m system tests/system $(ARGS)
 
-# Of several minors at a time, since most of it is waiting: make --jobs 2 test-system-2.11 test-system-3.3
-.PHONY: $(MINORS:%=test-system-%)
-$(MINORS:%=test-system-%): test-system-%:
-	$(MAKE) test-system AIRFLOW=$*
-
 .PHONY: lint
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
