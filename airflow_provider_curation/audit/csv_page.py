@@ -111,11 +111,7 @@ class _Columns:
         if min(map(len, parts)) <= cut:
             return None
         columns = list(zip(*parts, strict=True))
-        if b'"' not in block:
-            # A row of another width is left to what parses it, and names it.
-            if set(map(bytes.count, lines, repeat(b","))) != {self._width - 1}:
-                return None
-        else:
+        if b'"' in block:
             odd = 1 in map(and_, map(bytes.count, lines, repeat(b'"')), repeat(1))
             if odd or any(b'"' in b"".join(column) for column in columns[:cut]):
                 return None
@@ -141,11 +137,10 @@ class _Columns:
     def _check_widths(self, lines: list[bytes]) -> dict[int, list[str]]:
         """Hold each row's number of cells against the header's, and return the cells of those that have quotes."""
         quoted = [place for place, line in enumerate(lines) if b'"' in line]
-        if not quoted:
-            return {}
         parsed = dict(zip(quoted, csv.reader([lines[place].decode() for place in quoted]), strict=True))
-        widths = {len(cells) for cells in parsed.values()}
-        widths.update(1 + line.count(b",") for place, line in enumerate(lines) if place not in parsed)
+        plain = [line for line in lines if b'"' not in line] if quoted else lines
+        widths = {1 + commas for commas in set(map(bytes.count, plain, repeat(b",")))}
+        widths.update(map(len, parsed.values()))
         if widths != {self._width}:
             raise self._ragged(next(width for width in widths if width != self._width))
         return parsed
