@@ -40,11 +40,11 @@ def airflow_database() -> Iterator[None]:
 
         db.initdb()
         _register()
-        _share_the_api(environment)
+        share_the_api(environment)
         yield
 
 
-def _share_the_api(environment: pytest.MonkeyPatch) -> None:
+def share_the_api(environment: pytest.MonkeyPatch) -> None:
     """Let all tasks of this process share Airflow's API, and wait until it has started.
 
     Airflow 3.0 to 3.2 build it anew for each task of `dag.test`, which takes seconds, and ask it while it starts.

@@ -22,12 +22,14 @@ from typing import Any
 
 import psutil
 import pytest
+from airflow import __version__
 
 from airflow_provider_curation.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "demo"
 STARTED, EXPORTING = "Airflow   ", "] Exporting"
+CANNOT_SHOW = __version__.startswith(("3.0.", "3.2."))
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -85,6 +87,7 @@ def listens(port: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(CANNOT_SHOW, reason="the demo says that this Airflow's `airflow dags test` does not work")
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
@@ -112,6 +115,14 @@ def test_leaves_nothing_when_it_is_stopped(number: signal.Signals, moment: str, 
     assert psutil.wait_procs(children, timeout=5)[1] == []
     assert [listens(port) for port in ports] == [False, False]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("curation-demo-")] == []
+
+
+@pytest.mark.skipif(not CANNOT_SHOW, reason="this Airflow can show the demo")
+def test_says_where_it_can_be_seen(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as (demo, lines):
+        assert "make demo AIRFLOW=2.11" in until(lines, "cannot show this")[-1]
+        assert demo.wait(20) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 # What it says
@@ -270,6 +281,7 @@ def test_its_exit_status_is_the_verdict(
     monkeypatch.setattr(run, "show_alert", lambda *arguments: alert)
     monkeypatch.setattr(run, "_forget_the_users_settings", lambda: None)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
+    monkeypatch.setattr(run, "CANNOT_SHOW", ())
     monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["run.py"])
 
@@ -307,6 +319,7 @@ def test_a_failure_of_airflow_keeps_its_log(
 
     monkeypatch.setattr(run, "_demo", demo)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
+    monkeypatch.setattr(run, "CANNOT_SHOW", ())
     monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["run.py"])
 

@@ -507,13 +507,21 @@ def test_the_result(server: Simulator, bucket: Bucket) -> None:
     assert json.loads(json.dumps(result)) == result
 
 
+class OutletEvents(dict[str, Any]):
+    """The events of a task's outlets; Airflow finds them by an asset's address, since assets need not be hashable."""
+
+    def __getitem__(self, asset: Any) -> Any:
+        return self.setdefault(asset.uri, SimpleNamespace(extra={}))
+
+
 def test_outlets_and_links_get_the_result(server: Simulator, bucket: Bucket) -> None:
     asset = Asset("s3://audit-archive/curation")
-    events = {asset: SimpleNamespace(extra={})}
+    events = OutletEvents()
     pushed: dict[str, Any] = {}
     task_instance = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
     result = operator(bucket, outlets=[asset]).execute({"outlet_events": events, "ti": task_instance})
     assert events[asset].extra == result
+    assert len(events) == 1
     assert pushed == {
         S3ObjectLink.key: f"https://console.aws.amazon.com/s3/object/{bucket.name}?prefix=export.jsonl.gz",
         CurationAuditLink.key: f"{server.url}/ui/package-curation/audit",

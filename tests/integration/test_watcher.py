@@ -114,7 +114,8 @@ def _truth(simulator: Simulator) -> list[dict[str, Any]]:
 
 def _batches(folder: Path) -> list[set[int]]:
     path = folder / "events.jsonl"
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    # The last line may still be on its way.
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [{event["id"] for event in json.loads(line)["sample"]} for line in lines]
 
 
