@@ -9,10 +9,10 @@ from itertools import product
 from typing import Any
 
 from airflow_provider_curation.audit.endpoint import RETENTION
-from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, MissingExportsError
+from airflow_provider_curation.audit.errors import InvalidArgumentError, MissingExportsError
 from airflow_provider_curation.audit.pieces import Clipped, clip
 from airflow_provider_curation.audit.window import Window, format_utc
-from airflow_provider_curation.compat import as_final, conf
+from airflow_provider_curation.compat import conf, ending_without_retries
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def export_windows(
     :raises ExpiredWindowError: if the server has forgotten the whole range.
     :raises FutureWindowError: if nothing of it has settled.
     """
-    try:
+    with ending_without_retries():
         _check_names("streams", streams, STREAMS)
         _check_names("formats", formats, FORMATS)
         clipped = clip(
@@ -59,9 +59,6 @@ def export_windows(
         )
         _check_number(clipped, step, len(streams) * len(formats))
         windows = clipped.pieces(step)
-    except CurationAuditError as error:
-        # No retry changes an argument.
-        raise as_final(error) from error.__cause__
     if clipped.note:
         log.warning("%s", clipped.note)
     exports = [
@@ -93,10 +90,8 @@ def summarize_exports(
         what was left out and is empty if that is nothing.
     :raises MissingExportsError: if an export is missing; the message names its window, stream and format.
     """
-    try:
+    with ending_without_retries():
         return _summary(exports, results, start, end)
-    except CurationAuditError as error:
-        raise as_final(error) from error.__cause__
 
 
 def _summary(

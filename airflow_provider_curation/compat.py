@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from airflow.providers.common.compat.sdk import (
         AirflowSensorTimeout,
@@ -49,6 +50,7 @@ __all__ = [
     "conf",
     "connection_for_trigger",
     "delay_trigger",
+    "ending_without_retries",
     "get_connection",
     "in_thread",
     "mask_secret",
@@ -144,6 +146,17 @@ def task_state_store(context: Any) -> Any:
         return context["task_state_store"]
     except (KeyError, TypeError):
         return None
+
+
+@contextmanager
+def ending_without_retries() -> Iterator[None]:
+    """Have errors that say of themselves that no retry mends them (``retryable``) end the task without Airflow's."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "retryable", True):
+            raise
+        raise as_final(error) from error.__cause__
 
 
 def as_final(error: Exception) -> Exception:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_curation.audit.endpoint import RETENTION
-from airflow_provider_curation.audit.errors import CurationAuditError, FindingsError, InvalidArgumentError
-from airflow_provider_curation.compat import BaseOperator, as_final
+from airflow_provider_curation.audit.errors import FindingsError, InvalidArgumentError
+from airflow_provider_curation.compat import BaseOperator, ending_without_retries
 from airflow_provider_curation.interval import window_of_run
 
 if TYPE_CHECKING:
@@ -118,12 +118,8 @@ class CurationAuditVerifyOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Verify the period."""
-        try:
+        with ending_without_retries():
             return self._execute(context)
-        except CurationAuditError as error:
-            if error.retryable:
-                raise
-            raise as_final(error) from error.__cause__
 
     def _execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_curation.evidence import verify_archive

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, PollFailedError
+from airflow_provider_curation.audit.errors import InvalidArgumentError, PollFailedError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.outcome import MAX_FAILURES, Judge, Kind, Outcome, revive
 from airflow_provider_curation.audit.search import Search
@@ -18,8 +18,8 @@ from airflow_provider_curation.compat import (
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
-    as_final,
     conf,
+    ending_without_retries,
     task_state_store,
 )
 from airflow_provider_curation.interval import end_of_search, start_of_search
@@ -103,11 +103,9 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait for events."""
-        try:
+        # Here and not in poke: what fails a task without retries there, soft_fail would turn into a skip.
+        with ending_without_retries():
             return self._execute_deferrable(context) if self.deferrable else super().execute(context)
-        except CurationAuditError as error:
-            # Here and not in poke: what fails a task without retries there, soft_fail would turn into a skip.
-            raise _final(error) from error.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once.
@@ -141,9 +139,13 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
                 self.log.error("The trigger failed:\n%s", "".join(traceback))
             raise PollFailedError(f"The trigger failed ({reason or 'for no reason given'}); its own log says more.")
         try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except CurationAuditError as error:
-            raise _final(error) from error.__cause__
+            with ending_without_retries():
+                return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSensorTimeout as error:
+            # Airflow 3.0 lets a triggerer's own time-out pass by soft_fail.
+            if self.soft_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     # One poll
 
@@ -270,7 +272,3 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             "Found %s blocked events in [%s, %s), ids %s to %s.",
             batch["count"], batch["since"], batch["until"], batch["first_id"], batch["last_id"],
         )  # fmt: skip
-
-
-def _final(error: CurationAuditError) -> Exception:
-    return error if error.retryable else as_final(error)

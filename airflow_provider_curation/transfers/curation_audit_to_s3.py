@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import (
-    CurationAuditError,
     ExpiredWindowError,
     FutureWindowError,
     IncompleteExportError,
@@ -28,9 +27,9 @@ from airflow_provider_curation.compat import (
     Asset,
     BaseOperator,
     airflow_version,
-    as_final,
     conf,
     delay_trigger,
+    ending_without_retries,
 )
 from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
@@ -200,12 +199,8 @@ class CurationAuditToS3Operator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window, once it has settled."""
-        try:
+        with ending_without_retries():
             return self._execute(context)
-        except CurationAuditError as error:
-            if error.retryable:
-                raise
-            raise as_final(error) from error.__cause__
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on after the window has settled."""
