@@ -6,8 +6,9 @@ import ast
 import hashlib
 import json
 import logging
+import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -38,6 +39,8 @@ BUCKET = "audit-archive"
 ENDS = ("success", "failed")
 
 Span = tuple[datetime, datetime]
+#: A window, its stream and the ending of its key.
+Export = tuple[Span, str, str]
 
 
 class Gate:
@@ -175,14 +178,16 @@ class Deployment:
         suffix: str = ".jsonl.gz",
     ) -> None:
         """Hold that a place has these windows and nothing else, each with every event of the server's truth once."""
-        server = server or self.server
-        dry_run = stream == "dry_run"
+        self.assert_exported(place, [(span, stream, suffix) for span in spans], server or self.server)
+
+    def assert_exported(self, place: str, exports: Iterable[Export], server: Simulator) -> None:
+        """The same of windows in several streams and formats."""
         instance = self.instance(server)
-        keys = {_key(place, instance, stream, span, suffix): span for span in spans}
+        keys = {key_of(place, instance, *export): export for export in exports}
         assert keys, "no windows"
         assert self.under(place) == sorted([*keys, *(f"{key}.manifest.json" for key in keys)])
-        for key, (start, end) in keys.items():
-            csv = suffix == ".csv.zip"
+        for key, ((start, end), stream, suffix) in keys.items():
+            csv, dry_run = suffix == ".csv.zip", stream == "dry_run"
             content = csv_of(self.bucket.body(key)) if csv else self.bucket.content(key)
             assert content == (truth_csv if csv else truth_jsonl)(server, start, end, dry_run), key
             manifest, count = self.bucket.manifest(key), server.count(start, end, dry_run)
@@ -204,10 +209,10 @@ class Deployment:
         return f"127.0.0.1_{server.port}"
 
 
-def _key(place: str, instance: str, stream: str, span: Span, suffix: str) -> str:
+def key_of(place: str, instance: str, span: Span, stream: str, suffix: str) -> str:
     start, end = span
     name = f"{start:%Y%m%dT%H%M%SZ}_{end:%Y%m%dT%H%M%SZ}{suffix}"
-    return f"{place}/curation/{instance}/{stream}/dt={start:%Y-%m-%d}/{name}"
+    return f"{place}/{instance}/{stream}/dt={start:%Y-%m-%d}/{name}"
 
 
 def _iso(moment: datetime) -> str:
@@ -225,13 +230,14 @@ def plant(server: Simulator, moment: datetime) -> int:
 
 
 @contextmanager
-def deployment(folder: Path, extra_dags: Sequence[Path] = ()) -> Iterator[Deployment]:
+def deployment(folder: Path) -> Iterator[Deployment]:
     """Run everything; at the end nothing of it is left."""
     home, dags = folder / "home", folder / "dags"
     home.mkdir()
     dags.mkdir()
-    source = Path(__file__).with_name("exports_dag.py")
-    (dags / "exports.py").write_text(source.read_text())
+    here = Path(__file__)
+    shutil.copyfile(here.with_name("exports_dag.py"), dags / "exports.py")
+    shutil.copy(here.parents[2] / "dags" / "curation_audit_backfill.py", dags)
     # Late enough that the last day has settled.
     today = (datetime.now(timezone.utc) - timedelta(minutes=10)).replace(hour=0, minute=0, second=0, microsecond=0)
     access = {"tokens": (TOKEN,), "users": {LOGIN: PASSWORD}}

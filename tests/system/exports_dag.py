@@ -23,9 +23,8 @@ def day(number):
 
 
 def export(place, **arguments):
-    return CurationAuditToS3Operator(
-        **{"task_id": "export", "s3_bucket": "audit-archive", "s3_key": f"{place}/{DEFAULT_KEY}", **arguments}
-    )
+    key = DEFAULT_KEY.replace("curation", place, 1)
+    return CurationAuditToS3Operator(**{"task_id": "export", "s3_bucket": "audit-archive", "s3_key": key, **arguments})
 
 
 DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
