@@ -445,6 +445,7 @@ class CurationAuditToS3Operator(BaseOperator):
             # Also for the exceptions that Airflow raises in a task that is to end.
             target.undo()
             raise
+        target.check_kept()
         seconds = time.monotonic() - started
         self.log.info(
             "Exported %s events (%s rows, %s bytes) in %.1f s; the server counted %s before and %s after.",

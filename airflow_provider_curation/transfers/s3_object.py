@@ -7,6 +7,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from airflow_provider_curation.audit.errors import IncompleteExportError
 from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, ManifestError, StoredManifest
 from airflow_provider_curation.audit.replacing import Present
 from airflow_provider_curation.transfers.object_lock import check_bucket, ensure_locked, upload_arguments
@@ -52,6 +53,7 @@ class S3Object:
         self._extra_args = {**(extra_args or {}), **upload_arguments(self._lock)}
         self._there: set[str] = set()
         self._written_manifest: bytes | None = None
+        self._etag: str | None = None
 
     @property
     def uri(self) -> str:
@@ -115,9 +117,10 @@ class S3Object:
         """
         head = self._hook.head_object(self.key, self.bucket) or {}
         ensure_locked(self._client, self.bucket, self.key, self._lock, head)
+        self._etag = _etag(head)
         encryption = {"algorithm": head.get("ServerSideEncryption"), "kms_key_id": head.get("SSEKMSKeyId")}
         return {
-            "etag": _etag(head),
+            "etag": self._etag,
             "version_id": head.get("VersionId"),
             "encryption": {name: value for name, value in encryption.items() if value},
         }
@@ -165,6 +168,22 @@ class S3Object:
         extra_args.pop("ContentEncoding", None)
         self._written_manifest = manifest
         self._client.put_object(Bucket=self.bucket, Key=self.manifest_key, Body=manifest, **extra_args)
+
+    def check_kept(self) -> None:
+        """Hold that S3 still has the object, now that its manifest is there, too.
+
+        Another try of the same window, as after a scheduler was killed, may have removed it in between.
+
+        :raises IncompleteExportError: if it has not; nothing is left then.
+        """
+        head = self._hook.head_object(self.key, self.bucket)
+        if head is not None and _etag(head) == self._etag:
+            return
+        self.undo()
+        raise IncompleteExportError(
+            f"{self.uri} was removed or replaced while its manifest was written, by something else that writes to this "
+            "key, such as another try of this task. Nothing of this export was kept; the next try exports it again."
+        )
 
     def undo(self) -> None:
         """Leave nothing of a failed export behind: no open upload, and no object or manifest that was not there.

@@ -136,6 +136,10 @@ class Bucket:
     def objects(self) -> list[str]:
         return sorted(each["Key"] for each in self.client.list_objects_v2(Bucket=self.name).get("Contents", ()))
 
+    def exports(self) -> list[str]:
+        """The keys of all objects but the manifests."""
+        return [key for key in self.objects() if not key.endswith(".manifest.json")]
+
     def uploads(self) -> list[str]:
         """The keys of open multipart uploads."""
         return [each["Key"] for each in self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", ())]

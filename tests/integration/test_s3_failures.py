@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_curation.audit.errors import IncompleteExportError
 from airflow_provider_curation.simulator import NewId, Simulator
 from tests.integration.s3_proxy import Failure, S3Proxy
-from tests.integration.support import START, Bucket, aws_connection, export, operator, simulated, truth_jsonl
+from tests.integration.support import AWS, START, Bucket, aws_connection, export, operator, simulated, truth_jsonl
 
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
 
 #: With boto's 8 MiB a part, the object of the large export has two.
 LARGE = {"events": 9_500, "page_size": 2000, "conn_id": "curation_large"}
 MOST_REQUESTS = 30
+#: How an export ends.
+LAST_LOOK = ["PUT manifest", "HEAD object"]
 
 
 @contextmanager
@@ -53,6 +56,14 @@ def sweep(s3_url: str, bucket: Bucket, truth: bytes, failure: Failure, **argumen
                 result = export(bucket, **faulty)
         if result is None:
             assert len(proxy.requests) >= number, "failed before the call that was to fail"
+            if proxy.requests[number - 2 : number] == LAST_LOOK:
+                # Everything is there, and the next try finds that it is.
+                [key] = bucket.exports()
+                assert bucket.content(key) == truth
+                assert bucket.uploads() == []
+                assert export(bucket, **{**faulty, "aws_conn_id": AWS})["uploaded"] is False
+                bucket.clear()
+                continue
             bucket.assert_untouched()
             continue
         assert len(proxy.requests) < number, "a call that failed must not be overlooked"
@@ -67,7 +78,7 @@ def sweep(s3_url: str, bucket: Bucket, truth: bytes, failure: Failure, **argumen
 def test_a_small_object(failure: Failure, small: Simulator, s3_url: str, bucket: Bucket) -> None:
     calls = sweep(s3_url, bucket, truth_jsonl(small), failure)
     assert "PUT object" in calls
-    assert calls[-1] == "PUT manifest"
+    assert calls[-2:] == LAST_LOOK
 
 
 @pytest.mark.slow
@@ -77,7 +88,7 @@ def test_an_object_of_several_parts(failure: Failure, large: Simulator, s3_url: 
     assert calls.count("PUT object uploadId partNumber") == 2
     assert "POST object uploads" in calls
     assert "POST object uploadId" in calls
-    assert calls[-1] == "PUT manifest"
+    assert calls[-2:] == LAST_LOOK
 
 
 def test_a_bucket_whose_uploads_may_not_be_listed(small: Simulator, s3_url: str, bucket: Bucket) -> None:
@@ -150,12 +161,33 @@ def test_a_failing_try_keeps_what_the_next_one_finished_meanwhile(
         if proxy.requests[number - 1] == "PUT manifest" and failure is Failure.ANSWER_LOST:
             bucket.assert_untouched()
             continue
-        [key] = [key for key in bucket.objects() if not key.endswith(".manifest.json")]
+        [key] = bucket.exports()
         assert bucket.content(key) == truth_jsonl(small), proxy.requests
         assert bucket.manifest(key)["sha256"] == _sha256(bucket, key)
         assert bucket.uploads() == []
         bucket.clear()
     pytest.fail("no export had fewer calls")
+
+
+@pytest.mark.parametrize("event", ["removed", "replaced"])
+def test_an_object_that_is_not_kept_until_its_manifest_is_written_is_not_acknowledged(
+    event: str, small: Simulator, s3_url: str, bucket: Bucket
+) -> None:
+    with failing_s3(s3_url) as proxy:
+
+        def act(number: int, name: str) -> None:
+            if name == "PUT manifest":
+                [key] = bucket.objects()
+                bucket.client.delete_object(Bucket=bucket.name, Key=key)
+                if event == "replaced":
+                    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=b"of another")
+
+        proxy.before = act
+        with pytest.raises(IncompleteExportError, match="removed or replaced while its manifest was written") as caught:
+            export(bucket, aws_conn_id="aws_faulty")
+    assert caught.value.retryable
+    bucket.assert_untouched()
+    assert bucket.content(export(bucket)["key"]) == truth_jsonl(small)
 
 
 def test_two_failures_in_a_row_leave_no_manifest(small: Simulator, s3_url: str, bucket: Bucket) -> None:
@@ -164,7 +196,8 @@ def test_two_failures_in_a_row_leave_no_manifest(small: Simulator, s3_url: str, 
         export(bucket, aws_conn_id="aws_faulty")
         calls = len(proxy.requests)
     bucket.clear()
-    for number in range(1, calls + 1):
+    # The last one only looks: what it looks at is whole.
+    for number in range(1, calls):
         everything = dict.fromkeys(range(number, number + MOST_REQUESTS), Failure.INTERNAL)
         with failing_s3(s3_url, everything), pytest.raises(Exception):  # noqa: B017, PT011
             export(bucket, aws_conn_id="aws_faulty")
