@@ -23,7 +23,7 @@ from airflow_provider_curation.audit.findings import Kind, Report
 from airflow_provider_curation.audit.keys import SecretKey
 from airflow_provider_curation.audit.local_archive import LocalArchive
 from airflow_provider_curation.audit.verify import Check, Reading, verify
-from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.audit.window import Window, check_duration
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.archive import Archive
@@ -74,7 +74,7 @@ def verify_archive(
     :raises ObjectLockError: if a digest is to be locked, and the bucket has no Object Lock.
     """
     now = datetime.now(timezone.utc)
-    _check_arguments(read, workers)
+    _check_arguments(read, workers, retention)
     chosen_keys = [key if isinstance(key, SecretKey) else SecretKey(_as_bytes(key)) for key in keys]
     lock = (object_lock_mode, object_lock_retain_until, object_lock_legal_hold)
     archive, prefix = _archive(location, aws_conn_id)
@@ -97,12 +97,13 @@ def verify_archive(
     return verify(archive, check, now)
 
 
-def _check_arguments(read: object, workers: int) -> None:
+def _check_arguments(read: object, workers: int, retention: object) -> None:
     share = read if isinstance(read, int | float) and not isinstance(read, bool) else None
     if read not in ("suspects", "all") and (share is None or not 0 <= share <= 1):
         raise InvalidArgumentError(f"read={read!r} is neither 'suspects', 'all' nor a share from 0 to 1.")
     if not 1 <= workers <= 64:
         raise InvalidArgumentError(f"workers={workers!r} is no number from 1 to 64.")
+    check_duration(retention, "retention")
 
 
 def _as_bytes(key: bytes | str) -> bytes:

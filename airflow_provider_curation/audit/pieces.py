@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_curation.audit.errors import ExpiredWindowError, FutureWindowError, InvalidArgumentError
-from airflow_provider_curation.audit.window import Window, format_utc
+from airflow_provider_curation.audit.window import Window, check_duration, format_utc
 
 _MINUTE = timedelta(minutes=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -67,6 +67,7 @@ class Clipped:
 
 
 def _check_step(step: timedelta) -> None:
+    check_duration(step, "step")
     if step < timedelta(seconds=1) or step.microseconds:
         raise InvalidArgumentError(f"step={step} is no width of a window; give whole seconds, such as a day.")
 
@@ -86,9 +87,12 @@ def clip(
     :param retention: how long the server remembers events.
     :param settle_time: how long after its end a window is read at the earliest.
     :param headroom: how long the first piece may wait for its turn without being forgotten meanwhile.
+    :raises InvalidArgumentError: for a duration that is none.
     :raises ExpiredWindowError: if the server has forgotten the whole range.
     :raises FutureWindowError: if nothing of it has settled.
     """
+    check_duration(retention, "retention")
+    check_duration(settle_time, "settle_time")
     first, last = _next_minute(now - retention + headroom), _minute(now - settle_time)
     if last <= asked.start:
         raise FutureWindowError(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.window import check_duration
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class Search:
             raise InvalidArgumentError(f"min_events={self.min_events!r} is not a positive number.")
         if self.sample_size < 0:
             raise InvalidArgumentError(f"sample_size={self.sample_size!r} is negative; 0 shows no event.")
-        if self.settle_time < timedelta(0):
-            raise InvalidArgumentError(f"settle_time={self.settle_time!r} is negative.")
+        check_duration(self.settle_time, "settle_time")
 
     def over(self, now: datetime) -> bool:
         """Say whether no event can be added any more."""

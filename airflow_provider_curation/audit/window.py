@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pendulum
 
-from airflow_provider_curation.audit.errors import InvalidWindowError
+from airflow_provider_curation.audit.errors import InvalidArgumentError, InvalidWindowError
 
 _SECOND = timedelta(seconds=1)
 
@@ -49,6 +49,17 @@ def to_utc(moment: datetime | str, name: str = "time") -> datetime:
         return whole + _SECOND if utc.microsecond else whole
     except OverflowError as error:
         raise InvalidWindowError(f"{name}={str(moment)!r} is out of range.") from error
+
+
+def check_duration(duration: object, name: str) -> None:
+    """Hold that a duration that was given for an argument can be reckoned with.
+
+    :raises InvalidArgumentError: if it is no timedelta, or negative.
+    """
+    if not isinstance(duration, timedelta) or duration < timedelta(0):
+        raise InvalidArgumentError(
+            f"{name}={duration!r} is no duration; give a timedelta of zero or more, such as timedelta(minutes=5)."
+        )
 
 
 def format_utc(moment: datetime) -> str:

@@ -21,7 +21,7 @@ from airflow_provider_curation.audit.errors import (
     StoppedError,
 )
 from airflow_provider_curation.audit.replacing import Plan, Present, check_replacement, may_be_unchanged
-from airflow_provider_curation.audit.window import Window, format_utc
+from airflow_provider_curation.audit.window import Window, check_duration, format_utc
 from airflow_provider_curation.compat import (
     AirflowSkipException,
     Asset,
@@ -208,6 +208,8 @@ class CurationAuditToS3Operator(BaseOperator):
 
     def _execute(self, context: Context) -> dict[str, Any]:
         # Everything that can be wrong with the arguments is found before the first request.
+        check_duration(self.settle_time, "settle_time")
+        check_duration(self.retention, "retention")
         file_format, wanted = self._file_format(), self._wanted()
         window = window_of_run(context, self.start, self.end)
         now = datetime.now(timezone.utc)

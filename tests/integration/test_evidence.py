@@ -467,6 +467,7 @@ def test_what_is_done_about_findings(
         ({"read": 1.5}, "read=1.5"),
         ({"read": True}, "read=True"),
         ({"workers": 0}, "workers=0"),
+        ({"retention": 30}, "retention=30 is no duration"),
         ({"ignore": ["gaps"]}, "'gaps' is none of"),
         ({"expected": [("events", "xml")]}, "is no stream"),
         ({"on_finding": "ignore"}, "on_finding='ignore'"),

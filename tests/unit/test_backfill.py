@@ -94,6 +94,9 @@ def test_a_server_that_keeps_more_is_believed(midnight: datetime, caplog: pytest
         ({"streams": ["events", "events"]}, "streams="),
         ({"formats": ["xml"]}, r"formats=\['xml'\].*jsonl and csv"),
         ({"step": timedelta()}, "step="),
+        ({"step": 24}, "step=24 is no duration"),
+        ({"retention": 30}, "retention=30 is no duration"),
+        ({"settle_time": timedelta(minutes=-5)}, "settle_time="),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
