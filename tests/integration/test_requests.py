@@ -79,7 +79,8 @@ class InFlight:
 
 @pytest.mark.parametrize("concurrency", [1, 2, 4, 8])
 def test_pages_in_flight_are_bounded(concurrency: int) -> None:
-    with simulated(events=1200, page_size=40, concurrency=concurrency, latency=0.03) as simulator:
+    # The more pages, the longer the first of them waits for the last to be asked for.
+    with simulated(events=1200, page_size=40, concurrency=concurrency, latency=0.04 * concurrency) as simulator:
         in_flight = InFlight(simulator)
         assert sum(1 for _ in CurationAuditHook().iter_events(START, END)) == 1200
     assert in_flight.most == concurrency
