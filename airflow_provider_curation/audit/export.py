@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from airflow_provider_curation.audit.client import AuditClient
 from airflow_provider_curation.audit.csv_page import CsvPage
@@ -18,7 +18,7 @@ from airflow_provider_curation.audit.page import Tally
 from airflow_provider_curation.audit.personal import Treatment
 from airflow_provider_curation.audit.reader import WindowReader
 from airflow_provider_curation.audit.source import CsvSource, JsonSource
-from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.audit.window import Window, format_utc
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +117,34 @@ class WindowExport:
         so that what uploads it never completes.
         """
         return ChunkReader(self._guarded(self.object.through(self._compress(self.content.through(self._content())))))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a manifest says of the window and the bytes, by its names; they are all known once read."""
+        tally, reader = self.tally, self.reader
+        return {
+            "start": format_utc(self.window.start),
+            "end": format_utc(self.window.end),
+            "format": self.file_format.name,
+            "compression": self.file_format.compression,
+            "events_read": tally.read,
+            "events": tally.kept,
+            "rows": tally.rows,
+            "actions": dict(sorted(tally.actions.items())),
+            "package_types": dict(sorted(tally.package_types.items())),
+            "policies": dict(sorted(tally.policies.items())),
+            "first_id": tally.first.id if tally.first else None,
+            "first_created_at": tally.first.created_at if tally.first else None,
+            "last_id": tally.last.id if tally.last else None,
+            "last_created_at": tally.last.created_at if tally.last else None,
+            "total_before": reader.total_before,
+            "total_after": reader.total_after,
+            "reconciled": reader.reconciled,
+            "reconciled_why": reader.reconciled_why,
+            "size": self.object.bytes,
+            "sha256": self.object.sha256,
+            "content_size": self.content.bytes,
+            "content_sha256": self.content.sha256,
+        }
 
     def _content(self) -> Iterator[bytes]:
         header_due = isinstance(self._source, CsvSource)

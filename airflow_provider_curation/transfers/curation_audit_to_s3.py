@@ -33,6 +33,7 @@ from airflow_provider_curation.compat import (
 )
 from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
+from airflow_provider_curation.transfers.location import DEFAULT_KEY, bucket_and_key
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.export import FileFormat, WindowExport
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.transfers.s3_object import S3Object
 
-DEFAULT_KEY = "curation/{instance}/{stream}/dt={start:%Y-%m-%d}/{start:%Y%m%dT%H%M%SZ}_{end:%Y%m%dT%H%M%SZ}{suffix}"
 #: A window that ends later than this is a mistake, and not waited for.
 MOST_AHEAD = timedelta(days=1)
 
@@ -312,7 +312,7 @@ class CurationAuditToS3Operator(BaseOperator):
     def _target(self, window: Window, file_format: FileFormat, lock: dict[str, Any]) -> S3Object:
         from airflow_provider_curation.transfers.s3_object import S3Object
 
-        bucket, key = self._bucket_and_key(window, file_format)
+        bucket, key = self._location(window, file_format)
         return S3Object(
             bucket,
             key,
@@ -323,7 +323,7 @@ class CurationAuditToS3Operator(BaseOperator):
             lock=lock,
         )
 
-    def _bucket_and_key(self, window: Window, file_format: FileFormat) -> tuple[str, str]:
+    def _location(self, window: Window, file_format: FileFormat) -> tuple[str, str]:
         fields = {
             "instance": self.hook.instance,
             "stream": self._stream,
@@ -332,23 +332,7 @@ class CurationAuditToS3Operator(BaseOperator):
             "suffix": file_format.suffix,
             "file_format": file_format.name,
         }
-        try:
-            key = self.s3_key.format(**fields)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidArgumentError(
-                f"s3_key={self.s3_key!r} cannot be filled in ({type(error).__name__}: {error}); its fields are "
-                f"{', '.join('{' + name + '}' for name in fields)}."
-            ) from None
-        bucket = self.s3_bucket
-        if key.startswith("s3://"):
-            if bucket:
-                raise InvalidArgumentError(f"s3_key={key!r} names a bucket already; leave s3_bucket={bucket!r} out.")
-            bucket, _, key = key.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise InvalidArgumentError(f"s3_bucket={self.s3_bucket!r} is empty, and s3_key names no bucket either.")
-        if not key or key.endswith("/"):
-            raise InvalidArgumentError(f"s3_key={self.s3_key!r} makes {key!r}, which is no object's key.")
-        return bucket, key
+        return bucket_and_key(self.s3_bucket, self.s3_key, fields)
 
     # Time
 
@@ -469,36 +453,14 @@ class CurationAuditToS3Operator(BaseOperator):
     ) -> Manifest:
         from airflow_provider_curation.audit.manifest import Manifest
 
-        tally, reader = export.tally, export.reader
         return Manifest(
-            start=format_utc(export.window.start),
-            end=format_utc(export.window.end),
+            **export.facts(),
             stream=self._stream,
             instance=self.hook.instance,
             bucket=target.bucket,
             key=target.key,
-            format=export.file_format.name,
-            compression=export.file_format.compression,
-            events_read=tally.read,
-            events=tally.kept,
-            rows=tally.rows,
-            actions=dict(sorted(tally.actions.items())),
-            package_types=dict(sorted(tally.package_types.items())),
-            policies=dict(sorted(tally.policies.items())),
-            first_id=tally.first.id if tally.first else None,
-            first_created_at=tally.first.created_at if tally.first else None,
-            last_id=tally.last.id if tally.last else None,
-            last_created_at=tally.last.created_at if tally.last else None,
-            total_before=reader.total_before,
-            total_after=reader.total_after,
-            reconciled=reader.reconciled,
-            reconciled_why=reader.reconciled_why,
             filters=plan.filters,
             personal_data=plan.personal_data,
-            size=export.object.bytes,
-            sha256=export.object.sha256,
-            content_size=export.content.bytes,
-            content_sha256=export.content.sha256,
             settle_seconds=int(self.settle_time.total_seconds()),
             provider_version=__version__,
             airflow_version=airflow_version(),

@@ -8,7 +8,7 @@ from hashlib import md5, sha256
 
 from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, Manifest
 from airflow_provider_curation.audit.window import Window, format_utc
-from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 
 BUCKET = "audit-archive"
 PREFIX = "curation/"

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_curation.audit.findings import MENDED_BY_EXPORT, Kind
 from airflow_provider_curation.audit.manifest import Manifest
-from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 from tests.integration.support import Bucket, export, s3_client, simulated
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.audit import errors
+from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.keys import SecretKey
 from airflow_provider_curation.audit.manifest import StoredManifest, signature_fault
 from airflow_provider_curation.audit.personal import FORMULA_STARTS, Pseudonymizer
@@ -21,7 +22,7 @@ from airflow_provider_curation.evidence import main, verify_archive
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
 from airflow_provider_curation.simulator import Fault, Simulator
 from airflow_provider_curation.transfers import s3_archive, s3_object
-from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY, RETENTION
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 from airflow_provider_curation.transfers.s3_object import S3Object
 from tests.integration.support import AWS, END, START, Bucket, csv_rows, export, operator, s3_client, simulated
 

@@ -19,10 +19,12 @@ import pytest
 
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit import errors
+from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.compat import AirflowSkipException, Asset, airflow_version
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
 from airflow_provider_curation.simulator import Delete, Simulator
-from airflow_provider_curation.transfers import curation_audit_to_s3, progress
+from airflow_provider_curation.transfers import progress
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 from tests.integration.support import (
     END,
     START,
@@ -70,13 +72,13 @@ def log_text(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 
 
 def test_the_default_key(server: Simulator, bucket: Bucket) -> None:
-    result = export(bucket, s3_key=curation_audit_to_s3.DEFAULT_KEY)
+    result = export(bucket, s3_key=DEFAULT_KEY)
     name = "20251103T000000Z_20251105T000000Z.jsonl.gz"
     assert result["key"] == f"curation/127.0.0.1_{server.port}/events/dt=2025-11-03/{name}"
     assert result["manifest_key"] == result["key"] + ".manifest.json"
     assert result["uri"] == f"s3://{bucket.name}/{result['key']}"
     assert bucket.objects() == [result["key"], result["manifest_key"]]
-    dry = export(bucket, s3_key=curation_audit_to_s3.DEFAULT_KEY, dry_run=True, file_format="csv")
+    dry = export(bucket, s3_key=DEFAULT_KEY, dry_run=True, file_format="csv")
     assert dry["key"] == result["key"].replace("/events/", "/dry_run/").replace(".jsonl.gz", ".csv.zip")
 
 
@@ -411,7 +413,7 @@ def test_an_expired_window_is_exported_with_a_warning(recent: Any, bucket: Bucke
 def test_the_default_retention_is_thirty_days(bucket: Bucket) -> None:
     start = datetime.now(timezone.utc) - timedelta(days=31)
     with simulated(), pytest.raises(errors.ExpiredWindowError):
-        export(bucket, start=start, end=start + timedelta(hours=1), retention=curation_audit_to_s3.RETENTION)
+        export(bucket, start=start, end=start + timedelta(hours=1), retention=RETENTION)
 
 
 def test_a_window_of_the_future_is_refused(server: Simulator, bucket: Bucket) -> None:

@@ -8,7 +8,8 @@ from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
-from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY, CurationAuditToS3Operator
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 
 AIRFLOW_3 = not __version__.startswith("2.")
 #: The midnight that the scenarios count their days from.

@@ -22,7 +22,8 @@ from airflow_provider_curation import get_provider_info
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.query import Asked
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
-from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY, CurationAuditToS3Operator
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 
 ROOT = Path(__file__).parents[2]
 UTC = timezone.utc
@@ -160,7 +161,7 @@ def key_of(**arguments: Any) -> tuple[str, str]:
 
     task = operator(start="2026-03-09T00:00:00Z", end="2026-03-10T00:00:00Z", **arguments)
     task.render_template_fields({"params": {"bucket": "from-params"}, "run_id": "manual", "ds": "2026-03-10"})
-    return task._bucket_and_key(window_of_run({}, task.start, task.end), task._file_format())
+    return task._location(window_of_run({}, task.start, task.end), task._file_format())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from airflow_provider_curation.audit.query import Query
 from airflow_provider_curation.audit.replacing import Plan, Present
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-from airflow_provider_curation.transfers.curation_audit_to_s3 import DEFAULT_KEY, CurationAuditToS3Operator
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+from airflow_provider_curation.transfers.location import DEFAULT_KEY
 
 KEY = SecretKey(b"a made-up key of enough bytes", "test")
 DAY = timedelta(days=1)
