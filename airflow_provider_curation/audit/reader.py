@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, REQUEST_WIDTH
@@ -38,6 +39,8 @@ _READINGS = 3
 #: Pages of unexpected lengths after which a slice is read page by page, since planning only wastes requests then.
 _MISFITS = 3
 _POLL_SECONDS = 0.2
+#: Pages that are asked for ahead of a free place, so that none stays empty while the caller compresses or uploads.
+_AHEAD = 2
 #: Pages that may wait for their turn, for each one in flight.
 _WAITING = 3
 
@@ -119,6 +122,7 @@ class WindowReader:
         self._queue: deque[_Slice] = deque()
         self._open: deque[_Slice] = deque()
         self._small = False
+        self._one_at_a_time = threading.Lock()
 
     @property
     def total_before(self) -> int | None:
@@ -212,7 +216,16 @@ class WindowReader:
     # Pages in flight
 
     def _submit(self, call: Callable[..., _R], *args: object) -> Future[_R]:
-        return self._pool.submit(call, *args, self._closing)
+        return self._pool.submit(partial(self._in_turn, call, *args, self._closing))
+
+    def _in_turn(self, call: Callable[..., _R], *args: object) -> _R:
+        """Make a request now, or after the others once the source wants but one at a time."""
+        if self._source.concurrency > 1:
+            return call(*args)
+        with self._one_at_a_time:
+            if self._closing.is_set():
+                raise StoppedError(f"Reading {self.window} has ended; this request is not made any more.")
+            return call(*args)
 
     def _take(self, future: Future[_R]) -> _R:
         while True:
@@ -248,7 +261,8 @@ class WindowReader:
         """Say whether one more page may be asked for; those that arrived wait on disk, and only so many of them."""
         asked = [part.first for part in self._open if part.first is not None]
         asked += [future for part in self._open for _, future in part.asked]
-        return sum(not future.done() for future in asked) < limit and len(asked) < _WAITING * limit
+        wanted = limit + _AHEAD if limit > 1 else limit
+        return sum(not future.done() for future in asked) < wanted and len(asked) < _WAITING * limit
 
     def _ask_planned(self, part: _Slice) -> None:
         assert part.planned

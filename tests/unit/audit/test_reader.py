@@ -389,7 +389,8 @@ def test_a_page_that_is_short_once_is_filled_up_without_asking_again() -> None:
     source = Source(spread(10_000), rows=500, shorts={4: 100, 9: 2, 15: 499})
     given, reader = read(source)
     assert given == keys(source.events)
-    assert source.requests <= bound(10_000, 500, reader) + 3 * 3
+    # For each short page those that were in flight behind it, and the two that were asked for ahead.
+    assert source.requests <= bound(10_000, 500, reader) + 3 * (3 + 2)
 
 
 @settings(UNHURRIED, max_examples=25)
@@ -428,6 +429,28 @@ def test_one_page_is_in_flight_after_the_server_throttled(rows: int, slice_rows:
     given, _ = read(source)
     assert given == keys(source.events)
     assert max(peaks) == 1
+
+
+def test_no_place_in_flight_stays_empty_while_the_caller_is_busy() -> None:
+    gate = threading.Event()
+
+    class Gated(Source):
+        def first_page(self, window: Window, stop: threading.Event) -> Page:
+            if window.start > WEEK.start:
+                assert gate.wait(20)
+            return super().first_page(window, stop)
+
+    source = Gated(spread(2000), rows=100, slice_rows=90, concurrency=4)
+    pages = WindowReader(source, WEEK, Unhurried()).pages()
+    next(pages)
+    gate.set()
+    # Nobody asks for a page meanwhile: behind the count and the first page come the four in flight, and two more.
+    deadline = time.monotonic() + 20
+    while source.requests < 2 + 4 + 2:
+        assert time.monotonic() < deadline, source.requests
+        time.sleep(0.001)
+    pages.close()  # type: ignore[attr-defined]
+    assert source.peak <= 4
 
 
 @pytest.mark.parametrize("number", [2000, 8000])
