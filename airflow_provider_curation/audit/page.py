@@ -168,8 +168,13 @@ _key_decoder: msgspec.json.Decoder[_Keys] = msgspec.json.Decoder(_Keys)
 _full_decoder: msgspec.json.Decoder[_FullKeys] = msgspec.json.Decoder(_FullKeys)
 
 
-def new_body() -> IO[bytes]:
-    """Return a file for a page's events: in memory while small, else on the worker's disk, and gone when closed."""
+def new_body(size: int = 0) -> IO[bytes]:
+    """Return a file for a page's events: in memory while small, else on the worker's disk, and gone when closed.
+
+    :param size: bytes that it will hold at least; many are not held in memory first.
+    """
+    if size > SPOOL_BYTES:
+        return cast("IO[bytes]", tempfile.TemporaryFile())
     return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
@@ -229,9 +234,10 @@ def json_page(
     if keys:
         tally.first = EventMark(keys[0].id, keys[0].created_at)
         tally.last = EventMark(keys[-1].id, keys[-1].created_at)
-    body = new_body()
+    content = b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws)
+    body = new_body(len(content))
     if raws:
-        body.write(b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws))
+        body.write(content)
         body.write(b"\n")
     page = make_page(event_keys, envelope.meta.total_count, tally, body, count)
     return replace(page, read=read, kept=_marks(keys)) if marked else page

@@ -34,6 +34,7 @@ from airflow_provider_curation.compat import (
 from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
 from airflow_provider_curation.transfers.location import DEFAULT_KEY, bucket_and_key
+from airflow_provider_curation.transfers.shielded import shielded
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.export import FileFormat, WindowExport
@@ -207,6 +208,8 @@ class CurationAuditToS3Operator(BaseOperator):
         return self.execute(context)
 
     def _execute(self, context: Context) -> dict[str, Any]:
+        # Made before there is anything to stop, so that on_kill finds the same one.
+        stop = self._stop
         # Everything that can be wrong with the arguments is found before the first request.
         check_duration(self.settle_time, "settle_time")
         check_duration(self.retention, "retention")
@@ -243,7 +246,7 @@ class CurationAuditToS3Operator(BaseOperator):
                 dry_run=bool(self.dry_run),
                 wanted=wanted,
                 treatment=treatment,
-                stop=self._stop,
+                stop=stop,
                 check=check,
             )
 
@@ -261,7 +264,7 @@ class CurationAuditToS3Operator(BaseOperator):
             manifest = self._manifest(context, export, target, plan, present)
             return manifest.signed(signing_key) if signing_key else manifest
 
-        manifest = self._export(target, window, begin_checked, finish)
+        manifest = shielded(lambda: self._export(target, window, begin_checked, finish), stop)
         return self._announce(context, target, asdict(manifest), uploaded=True)
 
     # Arguments
@@ -427,8 +430,8 @@ class CurationAuditToS3Operator(BaseOperator):
             manifest = finish(export)
             self._check_stop(window)
             target.put_manifest(manifest.to_json())
+            self._check_stop(window)
         except BaseException:
-            # Also for the exceptions that Airflow raises in a task that is to end.
             target.undo()
             raise
         target.check_kept()
@@ -446,7 +449,7 @@ class CurationAuditToS3Operator(BaseOperator):
 
     def _check_stop(self, window: Window) -> None:
         if self._stop.is_set():
-            raise StoppedError(f"The export of {window} was stopped before its manifest was written.")
+            raise StoppedError(f"The export of {window} was stopped before it was finished; nothing of it was kept.")
 
     def _manifest(
         self, context: Context, export: WindowExport, target: S3Object, plan: Plan, present: Present
