@@ -68,6 +68,11 @@ test-unit: $(STAMP) ## Unit tests only
 test-dags: $(STAMP) ## The example DAGs only
 	$(BIN)/python -m pytest -m "example_dags and not system" tests/integration $(ARGS)
 
+# For several minors side by side: make -j2 test-dags-3.0 test-dags-3.1
+.PHONY: $(MINORS:%=test-dags-%)
+$(MINORS:%=test-dags-%): test-dags-%:
+	@$(MAKE) --no-print-directory test-dags AIRFLOW=$*
+
 # Pairs, suites and what is left out are in matrix/pairs.py; each pair has a virtual environment of its own.
 .PHONY: test-matrix
 test-matrix: ## Every Airflow with every Python, and the compatibility table (ARGS="--suite dags --airflow 3.1")
