@@ -449,7 +449,7 @@ class CurationAuditToS3Operator(BaseOperator):
 
     def _check_stop(self, window: Window) -> None:
         if self._stop.is_set():
-            raise StoppedError(f"The export of {window} was stopped before it was finished; nothing of it was kept.")
+            raise StoppedError(f"The export of {window} was stopped before it was finished.")
 
     def _manifest(
         self, context: Context, export: WindowExport, target: S3Object, plan: Plan, present: Present

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -431,26 +431,64 @@ def test_one_page_is_in_flight_after_the_server_throttled(rows: int, slice_rows:
     assert max(peaks) == 1
 
 
+class Gated(Source):
+    """Holds its first four requests behind the first slice until the gate is open, and sees whether later ones meet."""
+
+    def __init__(self) -> None:
+        super().__init__(spread(2000), rows=100, slice_rows=90, concurrency=4)
+        self.gate = threading.Event()
+        self.begun = count(1)
+        self.arrived: list[int] = []
+        self.later: list[bool] = []
+        self._both = threading.Barrier(2)
+
+    def first_page(self, window: Window, stop: threading.Event) -> Page:
+        if window.start > WEEK.start:
+            number = next(self.begun)
+            self.arrived.append(number)
+            if number <= 4:
+                assert self.gate.wait(20)
+            elif number <= 6:
+                self.later.append(self._met())
+        return super().first_page(window, stop)
+
+    def _met(self) -> bool:
+        try:
+            self._both.wait(1.0)
+        except threading.BrokenBarrierError:
+            return False
+        return True
+
+
+def await_that(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_no_place_in_flight_stays_empty_while_the_caller_is_busy() -> None:
-    gate = threading.Event()
-
-    class Gated(Source):
-        def first_page(self, window: Window, stop: threading.Event) -> Page:
-            if window.start > WEEK.start:
-                assert gate.wait(20)
-            return super().first_page(window, stop)
-
-    source = Gated(spread(2000), rows=100, slice_rows=90, concurrency=4)
+    source = Gated()
     pages = WindowReader(source, WEEK, Unhurried()).pages()
     next(pages)
-    gate.set()
+    source.gate.set()
     # Nobody asks for a page meanwhile: behind the count and the first page come the four in flight, and two more.
-    deadline = time.monotonic() + 20
-    while source.requests < 2 + 4 + 2:
-        assert time.monotonic() < deadline, source.requests
-        time.sleep(0.001)
+    await_that(lambda: source.requests >= 2 + 4 + 2)
     pages.close()  # type: ignore[attr-defined]
     assert source.peak <= 4
+    assert source.later == [True, True]
+
+
+def test_pages_asked_for_ahead_are_asked_for_one_at_a_time_after_the_server_throttled() -> None:
+    source = Gated()
+    pages = WindowReader(source, WEEK, Unhurried()).pages()
+    next(pages)
+    await_that(lambda: len(source.arrived) == 4)
+    source.most_concurrent = 1
+    source.gate.set()
+    await_that(lambda: source.requests >= 2 + 4 + 2)
+    pages.close()  # type: ignore[attr-defined]
+    assert source.later == [False, False]
 
 
 @pytest.mark.parametrize("number", [2000, 8000])
