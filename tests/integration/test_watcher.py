@@ -18,7 +18,7 @@ import pytest
 from airflow_provider_curation.simulator import Fault, NewId, Simulator, SimulatorSettings
 from airflow_provider_curation.triggers import curation_audit
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger as Trigger
-from tests.integration.watcher_process import FileStore, watch
+from tests.integration.watcher_process import EventLog, FileStore, watch
 
 pytestmark = pytest.mark.integration
 
@@ -113,10 +113,7 @@ def _truth(simulator: Simulator) -> list[dict[str, Any]]:
 
 
 def _batches(folder: Path) -> list[set[int]]:
-    path = folder / "events.jsonl"
-    # The last line may still be on its way.
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [{event["id"] for event in json.loads(line)["sample"]} for line in lines]
+    return [{event["id"] for event in payload["sample"]} for payload in EventLog(folder).payloads()]
 
 
 def _seen(folder: Path) -> set[int]:

@@ -24,13 +24,36 @@ class FileStore:
         return json.loads(self._path.read_text()).get(key, default)
 
     async def aset(self, key: str, value: Any) -> None:
-        beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps({key: value}))
-        os.replace(beside, self._path)
+        _write_whole(self._path, {key: value})
+
+
+class EventLog:
+    """The events that a watcher gave, in their order, a file each; as in a database, one is there whole or not at all.
+
+    Lines appended to one file would not do: a kill in the middle of a ``write`` leaves a part of the line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def append(self, payload: dict[str, Any]) -> None:
+        _write_whole(self._folder / f"event-{len(self._paths()):06}.json", payload)
+
+    def payloads(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in self._paths()]
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("event-*.json"))
+
+
+def _write_whole(path: Path, value: Any) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(value))
+    os.replace(beside, path)
 
 
 def watch(folder: str, connection: str) -> None:
-    """Run the trigger until the process is killed; an event is in ``events.jsonl`` before the next is asked for."""
+    """Run the trigger until the process is killed; an event is in the log before the next is asked for."""
     os.environ["AIRFLOW_CONN_CURATION_DEFAULT"] = connection
     # An event is stored here the moment it is given.
     curation_audit._PERSIST_SECONDS = 0.0
@@ -40,6 +63,6 @@ def watch(folder: str, connection: str) -> None:
 async def _watch(folder: Path) -> None:
     trigger = CurationBlockedEventsTrigger(lookback=3600, poll_interval=0.03, sample_size=10_000)
     trigger.asset_state_store = FileStore(folder)
-    with open(folder / "events.jsonl", "ab", buffering=0) as file:
-        async for event in trigger.run():
-            file.write(json.dumps(event.payload).encode() + b"\n")
+    log = EventLog(folder)
+    async for event in trigger.run():
+        log.append(event.payload)
