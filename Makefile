@@ -8,8 +8,11 @@ ARGS ?=
 UV_VERSION := 0.13.9
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 MINORS := 2.11 3.0 3.1 3.2 3.3
+# The oldest Airflow, and the oldest version of whatever else pyproject.toml asks for.
+LEAST := 2.11-least
 # The last Python of those minors of Airflow that do not go up to 3.13.
 LAST_PYTHON_2.11 := 3.12
+LAST_PYTHON_$(LEAST) := 3.12
 LAST_PYTHON_3.0 := 3.12
 # What Airflow's own requirements let in, and what it does not work with.
 NOT_WITH := celery<5.7
@@ -32,7 +35,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
 .PHONY: help
 help: ## This list
-	@echo "make TARGET [AIRFLOW=$(AIRFLOW)] [PYTHON=$(PYTHON)] [ARGS=...]     AIRFLOW is one of: $(MINORS)"
+	@echo "make TARGET [AIRFLOW=$(AIRFLOW)] [PYTHON=$(PYTHON)] [ARGS=...]     AIRFLOW is one of: $(MINORS) $(LEAST)"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: venv
@@ -40,7 +43,7 @@ venv: $(STAMP) ## The virtual environment, from the pins of constraints/
 
 # Reached only when the file is missing.
 constraints/airflow-%.txt:
-	@echo "There is no $@: AIRFLOW is one of: $(MINORS)" >&2; exit 2
+	@echo "There is no $@: AIRFLOW is one of: $(MINORS) $(LEAST)" >&2; exit 2
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; last = tuple(map(int, "$(or $(LAST_PYTHON_$(AIRFLOW)),3.13)".split("."))); \
@@ -63,6 +66,10 @@ test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
 .PHONY: test-unit
 test-unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
+
+.PHONY: test-least
+test-least: ## Unit tests and exports with the oldest versions that pyproject.toml lets in
+	@$(MAKE) --no-print-directory test AIRFLOW=$(LEAST) ARGS="tests/unit tests/integration/test_operator.py $(ARGS)"
 
 .PHONY: test-dags
 test-dags: $(STAMP) ## The example DAGs only
@@ -136,15 +143,17 @@ bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whet
 	$(BIN)/python benchmarks/verify.py $(ARGS)
 
 .PHONY: constraints
-constraints: $(MINORS:%=constraints-%) ## Refresh the pins of every Airflow minor
+constraints: $(patsubst %,constraints-%,$(MINORS) $(LEAST)) ## Refresh the pins of every Airflow minor, and of the oldest versions
 
-.PHONY: $(MINORS:%=constraints-%)
-$(MINORS:%=constraints-%): constraints-%: $(BIN)/uv
+RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --all-extras pyproject.toml
+
+.PHONY: $(patsubst %,constraints-%,$(MINORS) $(LEAST))
+$(patsubst %,constraints-%,$(MINORS) $(LEAST)): constraints-%: $(BIN)/uv
 	@echo "Resolving for Airflow $* ..."
+	@printf '%s\n' $(foreach each,$(NOT_WITH) $(NOT_WITH_$*),'$(each)') > $(VENV)/limits.txt
+	@$(if $(filter $(LEAST),$*),$(RESOLVE) --no-deps --resolution lowest-direct >> $(VENV)/limits.txt)
 	@{ echo "# Pins for Airflow $* on Python 3.10 to $(or $(LAST_PYTHON_$*),3.13). Refresh with: make constraints"; \
-	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate --no-header \
-	    --all-extras --group dev pyproject.toml <(echo "apache-airflow==$*.*") \
-	    --constraints <(printf '%s\n' $(foreach each,$(NOT_WITH) $(NOT_WITH_$*),'$(each)')) \
+	  $(RESOLVE) --upgrade --group dev <(echo "apache-airflow==$(*:-least=).*") --constraints $(VENV)/limits.txt \
 	  | sed -E "s/ and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//; s/ ; sys_platform == 'darwin' or sys_platform == 'linux'$$//"; \
 	} > $(VENV)/airflow-$*.txt
 	@if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$*.txt; then echo "An address or an option is no pin" >&2; exit 1; fi

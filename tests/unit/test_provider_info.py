@@ -7,7 +7,6 @@ import importlib
 import importlib.metadata
 import inspect
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,10 @@ import pytest
 
 import airflow_provider_curation
 from airflow_provider_curation import get_provider_info as module
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tests.unit.pyproject import project
 
 INFO: dict[str, Any] = module.get_provider_info()
 DISTRIBUTION = "airflow-provider-curation"
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def airflow_schema(name: str) -> dict[str, Any]:
@@ -72,16 +66,14 @@ def test_connection_form_on_airflow_2_has_the_same_fields() -> None:
 
 
 def test_package_name_is_the_distributions() -> None:
-    project = tomllib.loads(PYPROJECT.read_text())["project"]
-
-    assert INFO["package-name"] == project["name"] == DISTRIBUTION
+    assert INFO["package-name"] == project()["name"] == DISTRIBUTION
     # A checkout that is on the path without being installed has no metadata to compare with.
     if DISTRIBUTION in {d.metadata["Name"] for d in importlib.metadata.distributions()}:
         assert importlib.metadata.version(DISTRIBUTION) == airflow_provider_curation.__version__
 
 
 def test_entry_points_lead_to_this_package() -> None:
-    points = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"]
+    points = project()["entry-points"]
     assert points["apache_airflow_provider"] == {"provider_info": f"{module.__name__}:get_provider_info"}
 
 
