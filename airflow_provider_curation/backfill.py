@@ -86,8 +86,9 @@ def summarize_exports(
     :param results: the operator's result for each of them, in the same order; ``None`` for one that has none.
     :param start: the start that was asked for, so that the summary says what was left out before the first export.
     :param end: the end that was asked for.
-    :return: ``start``, ``end`` (of what was exported), ``exports``, ``events``, ``bytes``, and ``note``, which says
-        what was left out and is empty if that is nothing.
+    :return: ``start``, ``end`` (of what was exported), ``exports`` (objects), ``events`` (of each window and stream
+        once, in however many formats), ``bytes`` (of all objects), and ``note``, which says what was left out and is
+        empty if that is nothing.
     :raises MissingExportsError: if an export is missing; the message names its window, stream and format.
     """
     with ending_without_retries():
@@ -117,11 +118,13 @@ def _summary(
     kept = Window.parse(exports[0]["start"], exports[-1]["end"])
     asked = Window.parse(start or kept.start, end or kept.end)
     held = [result for result in results if result]
+    # Formats hold the same events: each window and stream counts once.
+    events = {(result["start"], result["end"], result["stream"]): result["events"] for result in held}
     summary = {
         "start": format_utc(kept.start),
         "end": format_utc(kept.end),
         "exports": len(exports),
-        "events": sum(result["events"] for result in held),
+        "events": sum(events.values()),
         "bytes": sum(result["bytes"] for result in held),
         "note": Clipped(asked, kept).note,
     }
@@ -150,11 +153,8 @@ def _check_number(clipped: Clipped, step: timedelta, for_each: int) -> None:
 def _fits(export: Mapping[str, Any], result: Mapping[str, Any] | None) -> bool:
     """Say whether a result is that of an export: an index that went wrong would hide what is missing."""
     stream = "dry_run" if export["dry_run"] else "events"
-    return result is not None and (result["start"], result["end"], result["stream"]) == (
-        export["start"],
-        export["end"],
-        stream,
-    )
+    wanted = {"start": export["start"], "end": export["end"], "stream": stream, "format": export["file_format"]}
+    return result is not None and {name: result[name] for name in wanted} == wanted
 
 
 def _name(export: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from airflow_provider_curation.backfill import export_windows, summarize_exports
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
 # [START howto_pool]
-# All tasks of all DAGs that read from the same server share this pool. Each slot is one export, which has up to
-# `concurrency` (4) calls in flight: two slots are the 8 calls that the vendor advises at the most.
+# Each slot is one export, which has up to `concurrency` (4) calls in flight: two slots are the 8 calls that the vendor
+# advises at the most. Give every other task that reads from the same server this pool, too.
 POOL = "curation"
 # [END howto_pool]
 

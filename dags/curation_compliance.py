@@ -55,6 +55,7 @@ with DAG(
         s3_bucket="{{ params.bucket }}",
         start="{{ ti.xcom_pull(task_ids='period')['day'] }}",
         end=PERIOD["end"],
+        max_active_tis_per_dag=2,
     ).expand_kwargs(STREAMS)
     # [END howto_export]
 
@@ -75,9 +76,9 @@ with DAG(
 
     # [START howto_mend]
     # One mapped export for each window that can be mended; none if nothing is wrong.
-    mend = CurationAuditToS3Operator.partial(task_id="mend", s3_bucket="{{ params.bucket }}").expand_kwargs(
-        to_mend(verify.output)
-    )
+    mend = CurationAuditToS3Operator.partial(
+        task_id="mend", s3_bucket="{{ params.bucket }}", max_active_tis_per_dag=2
+    ).expand_kwargs(to_mend(verify.output))
     # [END howto_mend]
 
     verify_again = CurationAuditVerifyOperator(

@@ -92,8 +92,8 @@ class CurationAuditToS3Operator(BaseOperator):
     :param deferrable: wait for the window to settle in the triggerer; default: Airflow's ``default_deferrable``.
     :param curation_conn_id: connection of type ``jfrog_curation``. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
-    :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``events``,
-        ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if the object was there
+    :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``format``,
+        ``events``, ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if the object was there
         already, byte for byte); the outlets' assets carry the same.
     :raises CurationAuditError: its subclasses name the fault; those that a retry cannot mend end the task without one.
     """
@@ -486,6 +486,7 @@ class CurationAuditToS3Operator(BaseOperator):
             "start": manifest["start"],
             "end": manifest["end"],
             "stream": manifest["stream"],
+            "format": manifest["format"],
             "events": manifest["events"],
             "rows": manifest["rows"],
             "bytes": manifest["size"],

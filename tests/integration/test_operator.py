@@ -499,6 +499,7 @@ def test_the_result(server: Simulator, bucket: Bucket) -> None:
         "start": "2025-11-03T00:00:00Z",
         "end": "2025-11-05T00:00:00Z",
         "stream": "events",
+        "format": "csv",
         "events": len(truth),
         "rows": len(csv_rows(truth_csv(server))),
         "bytes": len(body),

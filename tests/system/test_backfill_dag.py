@@ -73,7 +73,7 @@ def test_a_range_waits_for_its_pool_and_runs_as_many_exports_at_a_time_as_it_has
     deployed.assert_exported(PLACE, wanted, deployed.server)
     assert len(times) == summary["exports"] == len(wanted)
     counts = [deployed.server.count(first, asked[1], dry_run) for dry_run in (False, True)]
-    assert summary["events"] == 2 * sum(counts) > 0
+    assert summary["events"] == sum(counts) > 0
 
 
 def test_a_piece_that_fails_is_named_and_comes_with_the_next_try(emptied: Deployment) -> None:

@@ -34,6 +34,7 @@ def results_of(exports: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
             "start": export["start"],
             "end": export["end"],
             "stream": "dry_run" if export["dry_run"] else "events",
+            "format": export["file_format"],
             "events": 10,
             "bytes": 100,
         }
@@ -148,6 +149,14 @@ def test_the_summary_adds_up(midnight: datetime) -> None:
     }
 
 
+def test_the_summary_counts_an_event_once_in_each_stream(midnight: datetime) -> None:
+    exports = export_windows(midnight - 3 * DAY, midnight, streams=["events", "dry_run"], formats=["jsonl", "csv"])
+
+    summary = summarize_exports(exports, results_of(exports))
+
+    assert (summary["exports"], summary["events"], summary["bytes"]) == (12, 60, 1200)
+
+
 def test_the_summary_says_what_was_left_out(midnight: datetime, caplog: pytest.LogCaptureFixture) -> None:
     start, end = midnight - 60 * DAY, midnight + 10 * DAY
     exports = export_windows(start, end)
@@ -174,7 +183,7 @@ def test_a_missing_export_is_named(midnight: datetime) -> None:
     assert str(caught.value).startswith(f"1 of 6 exports are missing: {missing}. ")
 
 
-@pytest.mark.parametrize("field", ["start", "end", "stream"])
+@pytest.mark.parametrize("field", ["start", "end", "stream", "format"])
 def test_another_export_s_result_is_none(field: str, midnight: datetime) -> None:
     exports = export_windows(midnight - 2 * DAY, midnight)
     results = results_of(exports)
