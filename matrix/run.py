@@ -68,7 +68,22 @@ def run(pair: Pair, suite: str, arguments: list[str]) -> dict[str, Any]:
             code = None
         seconds = round((datetime.now(timezone.utc) - begin).total_seconds())
         counts = count(report) if report.exists() else {}
-    return {"ok": code == 0, **counts, "seconds": seconds, "date": f"{begin:%Y-%m-%d}"}
+    return {"ok": code == 0, **counts, "seconds": seconds, "date": f"{begin:%Y-%m-%d}", "commit": commit()}
+
+
+def commit() -> str | None:
+    """The commit that was tested, with a "+" if package, DAGs or tests were changed since; ``None`` outside of Git."""
+    head = git("rev-parse", "--short=7", "HEAD")
+    changed = git("status", "--porcelain", "--", "airflow_provider_curation", "dags", "tests")
+    return f"{head}+" if head and changed else head
+
+
+def git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
 
 
 def count(report: Path) -> dict[str, int]:

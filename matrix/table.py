@@ -54,7 +54,8 @@ def cell(outcome: dict[str, Any] | None) -> str:
         return "**did not end**"
     failed = f", **{outcome['failed']} failed**" if outcome["failed"] else ""
     skipped = f", {outcome['skipped']} skipped" if outcome["skipped"] else ""
-    return f"{outcome['passed']} passed{failed}{skipped}"
+    tested = f" at {outcome['commit']}" if outcome.get("commit") else ""
+    return f"{outcome['passed']} passed{failed}{skipped}{tested}"
 
 
 def written(text: str, table: str) -> str:
