@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from airflow_provider_curation.audit.client import AuditClient
@@ -67,6 +68,7 @@ class WindowExport:
     :param stop: when set, reading ends with :class:`StoppedError`.
     :param check: called once the window was read and reconciled, before the last bytes are given; raising in it keeps
         the object from being completed.
+    :param retention: how long the server remembers events; reading a window that begins before that raises.
     :raises ModuleNotFoundError: for zstd without its extra.
     """
 
@@ -83,6 +85,7 @@ class WindowExport:
         concurrency: int = 4,
         stop: threading.Event | None = None,
         check: Callable[[WindowExport], None] | None = None,
+        retention: timedelta | None = None,
     ) -> None:
         self.window = window
         self.file_format = file_format
@@ -101,7 +104,7 @@ class WindowExport:
             self._source = JsonSource(
                 client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=page_size, concurrency=concurrency
             )
-        self.reader = WindowReader(self._source, window, self._stop)
+        self.reader = WindowReader(self._source, window, self._stop, retention)
         member = CSV_MEMBER if file_format.name == "csv" else "audit_packages.jsonl"
         self._compress = compressor(file_format.compression, member)
 
@@ -175,15 +178,21 @@ def export_until_whole(begin: Callable[[], WindowExport], keep: Callable[[Window
 
     :param begin: makes a new try.
     :param keep: reads a try's bytes and puts them where they belong; it leaves nothing behind when reading raises.
-    :raises IncompleteExportError: if no try added up to the server's count.
+    :raises IncompleteExportError: if no try added up to the server's count, or the server counts fewer events than it
+        did in a try before.
     """
-    for number in range(1, _TRIES):
+    earlier: int | None = None
+    for number in range(1, _TRIES + 1):
         export = begin()
+        # Events that go while the window is read are not made good by reading it without them.
+        export.reader.counted_earlier = earlier
         try:
             keep(export)
-            return export
+            break
         except IncompleteExportError as error:
+            if number == _TRIES:
+                raise
             log.warning("Try %d of %d did not add up, and is made again: %s", number, _TRIES, error)
-    export = begin()
-    keep(export)
+            counts = (earlier, export.reader.total_before, export.reader.total_after)
+            earlier = max((count for count in counts if count is not None), default=None)
     return export

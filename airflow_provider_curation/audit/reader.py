@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.page import EndInclusiveError, Page, Tally
 from airflow_provider_curation.audit.query import Asked
+from airflow_provider_curation.audit.retention import check_remembered
 from airflow_provider_curation.audit.window import Window
 
 _R = TypeVar("_R")
@@ -106,17 +107,27 @@ class WindowReader:
     """Reads one window once; the counts and tallies of what was read are on it afterwards.
 
     :param stop: when set, reading ends with :class:`StoppedError`.
+    :param retention: how long the server remembers events; ``None`` reads whatever it gives.
     """
 
-    def __init__(self, source: PageSource, window: Window, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        source: PageSource,
+        window: Window,
+        stop: threading.Event | None = None,
+        retention: timedelta | None = None,
+    ) -> None:
         self.window = window
         self.tally = Tally()
         #: Events that arrived so far, those of a slice that is not whole yet included: for showing progress.
         self.arrived = 0
         #: Slices planned, those that had to be divided included.
         self.slices = 0
+        #: Events that the server counted in an earlier reading of the window; it must not count fewer.
+        self.counted_earlier: int | None = None
         self._source = source
         self._stop = stop or threading.Event()
+        self._retention = retention
         self._closing = threading.Event()
         self._chunks = [_Chunk(part) for part in window.split(REQUEST_WIDTH)]
         self._queue: deque[_Slice] = deque()
@@ -152,6 +163,7 @@ class WindowReader:
         The reader raises after the last page if the whole does not add up: treat what was given as unproven until then.
 
         :raises IncompleteExportError: if reading and counting differ, or rows kept shifting.
+        :raises ExpiredWindowError: if the server may have forgotten a part of the window when it counted.
         :raises NotEntitledError: if the server counts no events because it is not entitled to Curation.
         :raises RequestError: for a request that failed for good.
         :raises StoppedError: when asked to stop.
@@ -181,6 +193,16 @@ class WindowReader:
     def _count_before(self) -> None:
         for chunk, total in zip(self._chunks, self._count(), strict=True):
             chunk.before = total
+        if self._retention is not None:
+            # Counts made after a part was forgotten agree with each other, and miss it.
+            check_remembered(self.window, self._retention, datetime.now(timezone.utc))
+        total, earlier = self.total_before, self.counted_earlier
+        if total is not None and earlier is not None and total < earlier:
+            raise IncompleteExportError(
+                f"{self.window}: the server counts {total} events, and counted {earlier} when the window was read "
+                "before. It has forgotten or removed some, which cannot be exported any more. If the window is as old "
+                "as the server's retention, export what is left of it with a later start."
+            )
         if self.total_before == 0:
             check_entitled(self._source.entitled, self.window)
         if self.total_before is None:

@@ -308,6 +308,7 @@ class CurationAuditHook(HttpHook):
         treatment: Treatment | None = None,
         stop: threading.Event | None = None,
         check: Callable[[WindowExport], None] | None = None,
+        retention: timedelta | None = None,
     ) -> WindowExport:
         """Return one try at exporting a window, with this connection's page size and pages in flight."""
         return WindowExport(
@@ -321,6 +322,7 @@ class CurationAuditHook(HttpHook):
             concurrency=self.settings.concurrency,
             stop=stop,
             check=check,
+            retention=retention,
         )
 
     def new_poller(self, search: Search, state: Mapping[str, Any] | None = None) -> Poller:

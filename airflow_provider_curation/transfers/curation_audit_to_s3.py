@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ from airflow_provider_curation.audit.errors import (
     StoppedError,
 )
 from airflow_provider_curation.audit.replacing import Plan, Present, check_replacement, may_be_unchanged
+from airflow_provider_curation.audit.retention import check_remembered, forgotten
 from airflow_provider_curation.audit.window import Window, check_duration, format_utc
 from airflow_provider_curation.compat import (
     AirflowSkipException,
@@ -93,8 +94,8 @@ class CurationAuditToS3Operator(BaseOperator):
     :param curation_conn_id: connection of type ``jfrog_curation``. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``format``,
-        ``events``, ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if the object was there
-        already, byte for byte); the outlets' assets carry the same.
+        ``events``, ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if
+        the object was there already, byte for byte); the outlets' assets carry the same.
     :raises CurationAuditError: its subclasses name the fault; those that a retry cannot mend end the task without one.
     """
 
@@ -201,7 +202,13 @@ class CurationAuditToS3Operator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window, once it has settled."""
         with ending_without_retries():
-            return self._execute(context)
+            try:
+                return self._execute(context)
+            except ExpiredWindowError as error:
+                # It may also have expired while it was waited for or read.
+                if self.on_expired != "skip":
+                    raise
+                raise AirflowSkipException(f"{error} It is skipped (on_expired='skip').") from None
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on after the window has settled."""
@@ -248,6 +255,7 @@ class CurationAuditToS3Operator(BaseOperator):
                 treatment=treatment,
                 stop=stop,
                 check=check,
+                retention=None if self.on_expired == "warn" else self.retention,
             )
 
         if before := self._unchanged(begin, plan, present, signing_key):
@@ -257,8 +265,12 @@ class CurationAuditToS3Operator(BaseOperator):
             return self._announce(context, target, before, uploaded=False)
         target.abort_open_uploads()
 
+        def check(export: WindowExport) -> None:
+            expired = plan.expired or (self.on_expired == "warn" and self._has_expired(window))
+            check_replacement(present, replace(plan, expired=expired), export.tally.kept)
+
         def begin_checked() -> WindowExport:
-            return begin(None if self.allow_shrink else _shrink_check(present, plan))
+            return begin(None if self.allow_shrink else check)
 
         def finish(export: WindowExport) -> Manifest:
             manifest = self._manifest(context, export, target, plan, present)
@@ -344,22 +356,16 @@ class CurationAuditToS3Operator(BaseOperator):
 
         :return: whether it is such a window, and read nevertheless.
         """
-        remembered = now - self.retention
-        if window.start >= remembered:
+        if self.on_expired != "warn":
+            check_remembered(window, self.retention, now)
             return False
-        said = (
-            f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that can still "
-            f"be had from a server that keeps events for {self.retention}: an export would miss what was forgotten."
-        )
-        if self.on_expired == "warn":
+        said = forgotten(window, self.retention, now)
+        if said:
             self.log.warning("%s It is exported nevertheless (on_expired='warn').", said)
-        elif self.on_expired == "skip":
-            raise AirflowSkipException(f"{said} It is skipped (on_expired='skip').")
-        else:
-            raise ExpiredWindowError(
-                f"{said} Give a later start, retention= if your server keeps more, or on_expired='skip' or 'warn'."
-            )
-        return True
+        return bool(said)
+
+    def _has_expired(self, window: Window) -> bool:
+        return forgotten(window, self.retention, datetime.now(timezone.utc)) is not None
 
     def _wait_until_settled(self, window: Window, now: datetime) -> None:
         """Wait until the window has ended and late events have appeared, in the triggerer or here."""
@@ -501,10 +507,6 @@ class CurationAuditToS3Operator(BaseOperator):
         S3ObjectLink.store(context, S3ObjectLink.address(target.bucket, target.key))
         CurationAuditLink.store(context, self.hook.audit_page_url)
         return result
-
-
-def _shrink_check(present: Present, plan: Plan) -> Callable[[WindowExport], None]:
-    return lambda export: check_replacement(present, plan, export.tally.kept)
 
 
 def _dag_run(context: Context) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.audit import errors
+from airflow_provider_curation.audit import errors, reader
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.keys import SecretKey
 from airflow_provider_curation.audit.manifest import StoredManifest, signature_fault
@@ -294,6 +294,39 @@ def test_a_window_that_is_partly_past(on_expired: Any, bucket: Bucket, log_text:
             bucket.assert_untouched()
     firsts = [(now - 30 * DAY + timedelta(seconds=late)).replace(microsecond=0) for late in range(1, 60)]
     assert [first for first in firsts if f"begins before {first:%Y-%m-%dT%H:%M:%SZ}, the first second" in said]
+
+
+@pytest.mark.parametrize("on_expired", ["fail", "skip"])
+def test_a_window_that_expires_while_it_is_read(
+    on_expired: Any, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events that the first try counted are forgotten before the second one counts anew, and agrees with itself."""
+    now = datetime.now(timezone.utc)
+    late = timedelta(0)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + late
+
+    monkeypatch.setattr(reader, "datetime", Clock)
+    window = {"start": now - 30 * DAY + timedelta(seconds=60), "end": now - 29 * DAY, "on_expired": on_expired}
+    settings = {"start": now - 31 * DAY, "end": now - 28 * DAY, "events": 3000, "retention": RETENTION}
+    with simulated(now=lambda: Clock.now(timezone.utc), **settings) as simulator:
+        handle, numbers = simulator.app.handle, count(1)
+
+        def age(request: Any) -> Any:
+            nonlocal late
+            # After the count, and before the pages.
+            if next(numbers) == 2:
+                late = HOUR
+            return handle(request)
+
+        monkeypatch.setattr(simulator.app, "handle", age)
+        kind = errors.ExpiredWindowError if on_expired == "fail" else AirflowSkipException
+        with pytest.raises(kind, match="first second that can still be had"):
+            export(bucket, retention=RETENTION, **window)
+    bucket.assert_untouched()
 
 
 def test_a_re_run_with_the_same_bytes_uploads_nothing_and_says_so(

@@ -11,6 +11,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import IO, Any, TypeVar
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.errors import (
+    ExpiredWindowError,
     IncompleteCsvError,
     IncompleteExportError,
     InvalidArgumentError,
@@ -538,6 +540,32 @@ def test_an_export_that_did_not_add_up_is_made_again() -> None:
 
     assert export_until_whole(begin, keep) is begun[2]
     assert kept == [jsonl(client.events)]
+
+
+def test_events_that_went_between_two_tries_are_not_left_out_in_silence() -> None:
+    client = Client(day_of(10))
+    given: list[bytes] = []
+
+    def keep(export: WindowExport) -> None:
+        if not given:
+            given.append(b"")
+            export.reader.pages().__next__()
+            del client.events[:2]
+            raise IncompleteExportError("two have gone")
+        given.append(read(export))
+
+    with pytest.raises(IncompleteExportError, match="counts 8 events, and counted 10 when the window was read before"):
+        export_until_whole(lambda: make(client, compression="none"), keep)
+    assert given == [b""]
+
+
+def test_a_window_that_begins_before_the_server_s_memory_is_not_read() -> None:
+    client = Client(day_of(10))
+    export = make(client, retention=timedelta(days=1))
+    with pytest.raises(ExpiredWindowError, match="first second that can still be had"):
+        read(export)
+    assert len(client.queries) == 1, "the count alone"
+    assert read(make(client, compression="none", retention=timedelta(days=36_500))) == jsonl(client.events)
 
 
 @pytest.mark.parametrize(
