@@ -25,6 +25,7 @@ from airflow_provider_curation.audit.errors import (
     NotEntitledError,
     RowsShiftedError,
     StoppedError,
+    UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.page import EndInclusiveError, Page, Tally
 from airflow_provider_curation.audit.query import Asked
@@ -193,6 +194,8 @@ class WindowReader:
     def _count_before(self) -> None:
         for chunk, total in zip(self._chunks, self._count(), strict=True):
             chunk.before = total
+        if self._source.end_inclusive:
+            self._check_last_seconds()
         if self._retention is not None:
             # Counts made after a part was forgotten agree with each other, and miss it.
             check_remembered(self.window, self._retention, datetime.now(timezone.utc))
@@ -207,6 +210,25 @@ class WindowReader:
             check_entitled(self._source.entitled, self.window)
         if self.total_before is None:
             log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
+
+    def _check_last_seconds(self) -> None:
+        """Hold that no event lies between the last second that is asked for and the end, where ends are inclusive.
+
+        :raises UnexpectedAnswerError: if one does, since the server keeps fractions of seconds that it does not show.
+        """
+        second = timedelta(seconds=1)
+        for chunk in self._chunks:
+            end = chunk.window.end
+            windows = (Window(end - second, end + second), Window(end - second, end), Window(end, end + second))
+            asked = [self._submit(self._source.count, window) for window in windows]
+            both, last, following = (self._take(future) for future in asked)
+            if both is not None and last is not None and following is not None and both != last + following:
+                raise UnexpectedAnswerError(
+                    Asked(AUDIT_PATH, chunk.window),
+                    f"{both} events from the last second to the end, but {last} and {following} in the one and the "
+                    "other: the server counts events at an end in, and some lie between two seconds, where they "
+                    "cannot be asked for",
+                )
 
     def _plan(self) -> None:
         source = self._source

@@ -27,6 +27,7 @@ from airflow_provider_curation.audit.errors import (
     RowsShiftedError,
     ServerFaultError,
     StoppedError,
+    UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.page import EndInclusiveError, EventKey, EventMark, Page, Tally, make_page
 from airflow_provider_curation.audit.query import Query
@@ -700,6 +701,13 @@ def test_an_inclusive_end_gives_no_event_twice(slice_rows: int, totals: bool) ->
     given, reader = read(Source(inside + outside, rows=50, slice_rows=slice_rows, inclusive=True, totals=totals), MONTH)
     assert given == keys(inside)
     assert reader.reconciled is totals
+
+
+@pytest.mark.parametrize("slice_rows", [5, 1000])
+def test_fractions_of_seconds_that_an_inclusive_end_would_lose_are_an_error(slice_rows: int) -> None:
+    events = [*spread(50), Event(9998, WEEK.end - timedelta(seconds=0.5)), Event(9999, WEEK.end)]
+    with pytest.raises(UnexpectedAnswerError, match="2 events from the last second to the end, but 0 and 1"):
+        read(Source(events, slice_rows=slice_rows, inclusive=True))
 
 
 def test_an_end_that_stays_inclusive_is_an_error() -> None:
