@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import re
+import ssl
 import threading
 import time
 import zlib
@@ -37,11 +38,14 @@ _ERROR_BYTES = 64 * 1024
 _MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(\.[\w-]{1,64})*")
 _MESSAGE_CHARACTERS = 300
 
+#: How a connection ends during the handshake when a proxy or balancer goes away: nothing was refused.
+_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _BY_STATUS: Mapping[int, type[errors.RequestError]] = {
     400: errors.BadRequestError,
     401: errors.UnauthorizedError,
     403: errors.ForbiddenError,
     404: errors.EndpointNotFoundError,
+    408: errors.TimedOutError,
     429: errors.ThrottledError,
 }
 
@@ -203,6 +207,8 @@ class AuditClient:
                     raise self._status_error(asked, response)
                 yield response
         except requests.exceptions.SSLError as error:
+            if any(isinstance(each, _BROKEN_OFF) for each in _causes(error)):
+                raise errors.ConnectionFailedError(asked, f"no whole answer ({_reason(error)})") from None
             raise errors.TlsError(asked, f"no trusted TLS connection ({_reason(error)})") from None
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
             limits = f"(connect, read) = {self._timeout} seconds"
@@ -292,17 +298,24 @@ def _gunzip(asked: Asked, body: bytes) -> bytes:
 
 def _reason(error: BaseException) -> str:
     """Return what went wrong without the URL and objects that requests puts into its texts."""
-    seen: list[str] = []
+    causes = _causes(error)
+    seen = [type(each).__name__ for each in causes]
+    if isinstance(causes[-1], OSError) and causes[-1].strerror:
+        seen[-1] += f" {causes[-1].strerror}"
+    return ": ".join(seen)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error and those within it, which requests and urllib3 keep in different places."""
+    causes: list[BaseException] = []
     current: Any = error
     while isinstance(current, BaseException):
-        seen.append(type(current).__name__)
+        causes.append(current)
         nested = getattr(current, "reason", None)
         if not isinstance(nested, BaseException):
             nested = next((arg for arg in current.args if isinstance(arg, BaseException)), current.__cause__)
-        if nested is None and isinstance(current, OSError) and current.strerror:
-            seen[-1] += f" {current.strerror}"
         current = nested
-    return ": ".join(seen)
+    return causes
 
 
 def _check_stop(stop: threading.Event | None) -> None:

@@ -279,6 +279,7 @@ def test_gzip_of_several_members_is_whole(server: Server) -> None:
         (fault(405), errors.UnexpectedStatusError, False),
         (fault(204), errors.UnexpectedStatusError, False),
         (fault(206, EMPTY), errors.UnexpectedStatusError, False),
+        (fault(408), errors.TimedOutError, True),
         (fault(429), errors.ThrottledError, True),
         (fault(500), errors.ServerFaultError, True),
         (fault(502, b"<html><title>Bad Gateway</title>"), errors.ServerFaultError, True),
@@ -353,6 +354,25 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(server: Server) -> None:
         read(client)
     assert client.requests == 1
     assert not caught.value.retryable
+
+
+def test_a_handshake_that_breaks_off_is_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up_on_everybody() -> None:
+            for _ in range(3):
+                connection, _ = listener.accept()
+                connection.recv(65536)
+                connection.close()
+
+        thread = threading.Thread(target=hang_up_on_everybody, daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        client = AuditClient(PlatformSession(trust_env=False), url, retry=QUICK)
+        with pytest.raises(errors.ConnectionFailedError):
+            read(client)
+        assert client.requests == 3
+        thread.join(20)
 
 
 @pytest.mark.parametrize("option", ["verify", "cert"])
