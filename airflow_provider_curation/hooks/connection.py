@@ -77,7 +77,7 @@ class ConnectionSettings:
             headers=headers,
             page_size=extras.integer("page_size", JSON_ROWS, 1, JSON_ROWS),
             concurrency=extras.integer("concurrency", 4, 1, MOST_CONCURRENCY),
-            secrets=tuple(filter(None, (connection.password, *headers.values(), *proxy_passwords))),
+            secrets=_as_sent(connection.password or "", *headers.values(), *proxy_passwords),
         )
 
     @property
@@ -125,6 +125,11 @@ def _auth(connection: AirflowConnection) -> AuthBase | None:
         # Names and passwords outside of Latin-1 are sent in UTF-8, which requests would refuse.
         return HTTPBasicAuth(connection.login.encode(), (connection.password or "").encode())
     return BearerAuth(connection.password.strip()) if connection.password else None
+
+
+def _as_sent(*secrets: str) -> tuple[str, ...]:
+    """Return secrets as they were given and without the white space around them, as a token is sent."""
+    return tuple(dict.fromkeys(form for secret in secrets for form in (secret, secret.strip()) if form))
 
 
 class _Extras:

@@ -179,6 +179,13 @@ def test_credentials_are_shown_nowhere(connect: Connect) -> None:
     assert set(hook.settings.secrets) == {secret, f"{secret}-2", f"{secret}-3"}
 
 
+@pytest.mark.parametrize("password", [f"{TOKEN}\n", f" {TOKEN} "])
+def test_a_token_is_known_as_it_is_sent(password: str, connect: Connect) -> None:
+    hook = connect(password=password)
+    assert authorization(hook) == f"Bearer {TOKEN}"
+    assert set(hook.settings.secrets) == {TOKEN, password}
+
+
 # Extras
 
 
