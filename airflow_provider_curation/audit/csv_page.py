@@ -202,7 +202,8 @@ def _check_zip(query: Query, answer: IO[bytes]) -> IO[bytes]:
     if looks_like_html(start):
         raise NotTheApiError(query.asked, "200 with a page of HTML", server_message=server_message(start))
     if not start.startswith(b"PK"):
-        raise UnexpectedAnswerError(query.asked, "200 with a body that is no zip", server_message=server_message(start))
+        message = server_message(start, verbatim=False)
+        raise UnexpectedAnswerError(query.asked, "200 with a body that is no zip", server_message=message)
     return answer
 
 

@@ -288,6 +288,15 @@ def test_without_a_count_an_answer_moves_on(number: int) -> None:
     assert page_of(QUERY, answer(rows), end=AnswerEnd()).count == number
 
 
+@pytest.mark.parametrize(
+    "content", [b"id,username\n1,ada.lovelace\n" * 200, b'{"data": [{"username": "ada.lovelace"}]}' * 200]
+)
+def test_events_that_come_without_a_zip_are_not_in_the_error(content: bytes) -> None:
+    with pytest.raises(UnexpectedAnswerError, match="no zip") as caught:
+        page_of(QUERY, io.BytesIO(content))
+    assert "ada" not in str(caught.value)
+
+
 @pytest.mark.parametrize("dialect", [Dialect(), Dialect(line_break="\r\n", bom=True, ended=False)])
 def test_a_header_alone_is_an_empty_page(dialect: Dialect) -> None:
     page = page_of(QUERY, answer([], dialect=dialect))
