@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 MODES: Final = ("GOVERNANCE", "COMPLIANCE")
 _DENIED: Final = ("AccessDenied", "403")
+_REFUSED: Final = (*_DENIED, "InvalidRequest", "InvalidArgument", "MethodNotAllowed", "NotImplemented", "MalformedXML")
 _NO_LOCK: Final = ("ObjectLockConfigurationNotFoundError", "InvalidRequest")
 
 
@@ -95,7 +96,8 @@ def ensure_locked(client: Any, bucket: str, key: str, lock: dict[str, Any], head
     """Lock an object that was uploaded under a lock, if S3 does not show it: some stores drop it from large uploads.
 
     :param head: what S3 says of the object.
-    :raises ObjectLockError: if it cannot be locked.
+    :raises ObjectLockError: if S3 refuses to lock it.
+    :raises botocore.exceptions.ClientError: if S3 fails otherwise, as with ``SlowDown``.
     """
     from botocore.exceptions import ClientError
 
@@ -108,6 +110,8 @@ def ensure_locked(client: Any, bucket: str, key: str, lock: dict[str, Any], head
         if "ObjectLockLegalHoldStatus" in arguments and head.get("ObjectLockLegalHoldStatus") != "ON":
             client.put_object_legal_hold(Bucket=bucket, Key=key, LegalHold={"Status": "ON"}, **version)
     except ClientError as error:
+        if error_code(error) not in _REFUSED:
+            raise
         raise ObjectLockError(
             f"s3://{bucket}/{key} was uploaded under Object Lock, S3 does not show that it is locked, and refused to "
             f"lock it ({error_code(error)}): grant s3:PutObjectRetention and s3:PutObjectLegalHold, and "
