@@ -104,10 +104,13 @@ def csv_of(archive: bytes) -> bytes:
 # S3
 
 
-def aws_connection(url: str, **extra: Any) -> dict[str, Any]:
-    """An Airflow connection to an S3 API; boto's own retries are off, so that one failure is one."""
-    once = {"retries": {"total_max_attempts": 1, "mode": "standard"}}
-    fields = {"endpoint_url": url, "region_name": "us-east-1", "config_kwargs": once, **extra}
+def aws_connection(url: str, **config: Any) -> dict[str, Any]:
+    """An Airflow connection to an S3 API; boto's own retries are off, so that one failure is one.
+
+    :param config: more of botocore's configuration.
+    """
+    once = {"retries": {"total_max_attempts": 1, "mode": "standard"}, **config}
+    fields = {"endpoint_url": url, "region_name": "us-east-1", "config_kwargs": once}
     return {"conn_type": "aws", "login": "made-up-key", "password": "made-up-secret", "extra": fields}
 
 

@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,16 @@ from moto.server import ThreadedMotoServer
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 from tests.integration.s3_proxy import S3Proxy
 from tests.integration.support import Bucket, aws_connection, csv_of, s3_client, truth_csv, truth_jsonl
+from tests.system.markers import HEADER, LOGIN, PASSWORD, TOKEN, WRONG, plant
 from tests.system.postgres import Postgres, postgres
 from tests.system.processes import AIRFLOW_3, Airflow, eventually, free_port
 
-LOGIN = "made-up-login"
-PASSWORD = "made-up-password-decade"
-TOKEN = "made-up-token-c0ffee"
-WRONG = "made-up-wrong-password-faded"
-HEADER = "made-up-header-feedbead"
-AWS_SECRET = "made-up-secret"
-PERSON = "made-up-person-ada"
-MAIL = "made-up-person-ada@private.example"
-#: Stands beside the person in the same event, and may be shown: whoever does not find it searches in vain.
-PACKAGE = "made-up-package-control"
-
 BUCKET = "audit-archive"
+#: Seconds that a request is halted at the most, and boto waits for an answer.
+_PATIENCE = 400
 ENDS = ("success", "failed")
+#: Two of the slices that an export reads one after the other, of eleven pages each.
+LARGE_EVENTS = 40_000
 
 Span = tuple[datetime, datetime]
 #: A window, its stream and the ending of its key.
@@ -69,7 +63,7 @@ class Gate:
                 return False
             self._arrived += 1
             self._lock.notify_all()
-        self._open.wait(180)
+        self._open.wait(_PATIENCE)
         return self._drop
 
     def reached(self, seconds: float = 180) -> None:
@@ -92,6 +86,8 @@ class Deployment:
     server: Simulator
     #: Many events on one day: its exports have several parts.
     busy: Simulator
+    #: More events on a day than are read before the upload begins.
+    large: Simulator
     s3: S3Proxy
     bucket: Bucket
     dags: Path
@@ -224,11 +220,6 @@ def _connection(server: Simulator, login: str | None, password: str, **extra: An
     return {**fields, **({"login": login} if login else {}), "extra": {"timeout": 10, **extra}}
 
 
-def plant(server: Simulator, moment: datetime) -> int:
-    """Let a person's request appear among the events."""
-    return server.insert(moment, action="blocked", username=PERSON, user_mail=MAIL, package_name=PACKAGE)
-
-
 @contextmanager
 def deployment(folder: Path) -> Iterator[Deployment]:
     """Run everything; at the end nothing of it is left."""
@@ -248,6 +239,7 @@ def deployment(folder: Path) -> Iterator[Deployment]:
     with ExitStack() as stack:
         server = stack.enter_context(Simulator(settings, port=free_port()))
         busy = stack.enter_context(Simulator(crowd, port=free_port()))
+        large = stack.enter_context(Simulator(replace(crowd, events=LARGE_EVENTS, seed=3), port=free_port()))
         # It logs every request.
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -258,9 +250,10 @@ def deployment(folder: Path) -> Iterator[Deployment]:
         s3 = stack.enter_context(S3Proxy(f"http://{host}:{port}"))
         database = stack.enter_context(postgres())
         connections = {
-            "aws_default": aws_connection(s3.url),
+            "aws_default": aws_connection(s3.url, read_timeout=_PATIENCE),
             "curation_token": _connection(server, None, TOKEN, headers={"X-Made-Up": HEADER}),
             "curation_busy": _connection(busy, LOGIN, PASSWORD),
+            "curation_large": _connection(large, LOGIN, PASSWORD),
             "curation_refused": _connection(server, LOGIN, WRONG),
         }
         environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
@@ -276,7 +269,7 @@ def deployment(folder: Path) -> Iterator[Deployment]:
         for each, moment in ((server, today - timedelta(days=4, hours=3)), (busy, today - timedelta(days=1, hours=3))):
             plant(each, moment)
         airflow = stack.enter_context(Airflow(home, dags, environment, database, parallelism=8).running())
-        deployed = Deployment(airflow, database, server, busy, s3, bucket, dags, today)
+        deployed = Deployment(airflow, database, server, busy, large, s3, bucket, dags, today)
         # This connection is in the database, the others are in the environment.
         stored = _connection(server, LOGIN, PASSWORD)
         stored |= {"connection_id": "curation_default", "extra": json.dumps(stored["extra"])}

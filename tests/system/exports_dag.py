@@ -61,13 +61,14 @@ with DAG(
 
 EXPORTED = Asset(uri="s3://audit-archive/manual", name="exported") if AIRFLOW_3 else Asset("s3://audit-archive/manual")
 
-with DAG("manual", schedule=None, start_date=day(-28)):
+# Retries also where a scenario holds that there are none.
+with DAG("manual", schedule=None, start_date=day(-28), default_args=RETRIES):
     export("manual", outlets=[EXPORTED])
 
 ASSET_EVENTS = "triggering_asset_events" if AIRFLOW_3 else "triggering_dataset_events"
 WINDOW = f"{{{{ ({ASSET_EVENTS}.values() | first | first).extra['%s'] }}}}"
 
-with DAG("follow", schedule=[EXPORTED], start_date=day(-28)):
+with DAG("follow", schedule=[EXPORTED], start_date=day(-28), default_args=RETRIES):
     export("follow", dry_run=True, start=WINDOW % "start", end=WINDOW % "end")
     export("bare", task_id="bare")
 
@@ -92,6 +93,19 @@ if AIRFLOW_3:
 # One event is about a KiB, so that a window of a day has several parts of S3's 5 MiB.
 with DAG("mortal", schedule=None, start_date=day(-28), default_args={**RETRIES, "retries": 20}):
     export("mortal", curation_conn_id="curation_busy", compression="none")
+
+with DAG("outage", schedule=None, start_date=day(-28), default_args=RETRIES):
+    export("outage", curation_conn_id="curation_large", compression="none")
+
+with DAG("settle", schedule=None, start_date=day(-28), default_args=RETRIES):
+    export(
+        "settle",
+        curation_conn_id="curation_token",
+        start="{{ dag_run.conf['start'] }}",
+        end="{{ dag_run.conf['end'] }}",
+        settle_time=timedelta(seconds=45),
+        deferrable=True,
+    )
 
 with DAG("wait", schedule=None, start_date=day(-28), default_args=RETRIES):
     wait = CurationBlockedEventsSensor(

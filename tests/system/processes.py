@@ -6,14 +6,13 @@ import base64
 import json
 import os
 import secrets
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.error import HTTPError
@@ -47,6 +46,21 @@ def eventually(check: Callable[[], _T], seconds: float, what: str) -> _T:
     raise TimeoutError(f"After {seconds} s still no {what}.")
 
 
+def _kill(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files below a folder; such as are gone before they are read are left out, as a database's journal is."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.is_symlink():
+            with suppress(FileNotFoundError):
+                found[file] = file.read_bytes()
+    return found
+
+
 def _ask(method: str, url: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = Request(url, data, {"Content-Type": "application/json", "Accept": "application/json", **headers})
@@ -69,6 +83,8 @@ class Database(Protocol):
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]: ...
 
+    def dump(self) -> bytes: ...
+
 
 class Sqlite:
     """A file, for an Airflow with little to do."""
@@ -78,8 +94,15 @@ class Sqlite:
         self.url = f"sqlite:///{file}"
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True, timeout=30)) as database:
+        with self._open() as database:
             return database.execute(query, parameters).fetchall()
+
+    def dump(self) -> bytes:
+        with self._open() as database:
+            return "\n".join(database.iterdump()).encode()
+
+    def _open(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True, timeout=30))
 
 
 class Airflow:
@@ -180,7 +203,7 @@ class Airflow:
             for component in list(self._running):
                 self.kill(component)
             for process in self.processes():
-                process.kill()
+                _kill(process)
 
     def command(self, *arguments: str, timeout: float = 180, check: bool = True) -> str:
         """Run a command of Airflow's, and return what it prints."""
@@ -255,11 +278,10 @@ class Airflow:
         family = [] if alone else self.family(process.pid)
         process.kill()
         for member in family:
-            try:
-                member.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
+            _kill(member)
         process.wait(timeout=30)
+        # Not only signalled: their connections are closed when they are gone.
+        psutil.wait_procs(family, timeout=30)
 
     def family(self, pid: int) -> list[psutil.Process]:
         """What a process started, directly or not."""
@@ -302,6 +324,10 @@ class Airflow:
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What is in Airflow's database; nothing while there is no such table."""
         return self._database.rows(query, *parameters)
+
+    def dump(self) -> bytes:
+        """Everything in Airflow's database, as SQL."""
+        return self._database.dump()
 
     def state(self, dag_id: str, task_id: str) -> str | None:
         """The state of a task's latest run."""

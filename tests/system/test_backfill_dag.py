@@ -55,10 +55,14 @@ def test_a_range_waits_for_its_pool_and_runs_as_many_exports_at_a_time_as_it_has
 
     # One slot, where the DAG itself would run two at a time.
     _set_pool(deployed, 1)
+    deployed.server.reset_log()
     assert deployed.ended(DAG_ID, run, 400) == "success"
     times = sorted(_exports(deployed, run, "start_date, end_date, try_number"))
     assert {tries for *_, tries in times} == {1}
     assert all(end <= start for (_, end, _), (start, *_) in pairwise(times))
+
+    # One slot is one connection's concurrency; nothing else reads from this server meanwhile.
+    assert 1 <= max(request.in_flight for request in deployed.server.requests) <= 4
 
     summary = deployed.xcom(DAG_ID, run, "summary")
     first = datetime.fromisoformat(summary["start"].replace("Z", "+00:00"))

@@ -9,7 +9,7 @@ import pytest
 from tests.system.deployment import Deployment, Gate
 from tests.system.processes import AIRFLOW_3, eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.integration, pytest.mark.timeout(900)]
 
 DAYS = 25
 

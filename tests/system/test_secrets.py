@@ -4,48 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from cryptography.fernet import Fernet
 
-from tests.system.deployment import (
-    AWS_SECRET,
-    HEADER,
-    MAIL,
-    PACKAGE,
-    PASSWORD,
-    PERSON,
-    TOKEN,
-    WRONG,
-    Deployment,
-    plant,
-)
-from tests.system.processes import AIRFLOW_3, eventually
+from tests.system.deployment import Deployment
+from tests.system.markers import BASIC, LOGIN, MAIL, MARKERS, PACKAGE, decrypted, leaks, plant
+from tests.system.processes import AIRFLOW_3, contents, eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.integration, pytest.mark.timeout(600)]
-
-#: The last is every simulated person's.
-MARKERS = (PASSWORD, TOKEN, WRONG, HEADER, AWS_SECRET, PERSON, MAIL, "@acme.example")
-BASIC = base64.b64encode(f"made-up-login:{PASSWORD}".encode()).decode()
-
-
-def forms(marker: str) -> set[bytes]:
-    """How a marker can be written: as it is, in a URL, as PostgreSQL's hexadecimal bytes, and within base64."""
-    raw = marker.encode()
-    found = {raw, quote(marker, safe="").encode(), raw.hex().encode()}
-    for shift in range(3):
-        # Only what no neighbouring byte has a part in.
-        text = base64.b64encode(b"\0" * shift + raw)
-        found.add(text[(0, 2, 3)[shift] : len(text) - (0, 4, 3)[(shift + len(raw)) % 3] or None])
-    return {form for form in found if len(form) > 8}
-
-
-def leaks(content: bytes, markers: tuple[str, ...] = MARKERS) -> list[str]:
-    return [marker for marker in markers if any(form in content for form in forms(marker))]
 
 
 @pytest.mark.parametrize("around", ["{}", '{{"a": "{}"}}', "xy{}z", "x{}", "{}yz"])
@@ -72,23 +40,14 @@ def ran(deployed: Deployment) -> Deployment:
     assert deployed.ended("manual", export) == "success"
     assert deployed.ended("wait", wait) == "success"
     assert deployed.ended("refused", refused) == "failed"
+    assert deployed.tries("refused", refused) == 1
     return deployed
-
-
-def _decrypted(deployed: Deployment, dump: bytes) -> Iterator[bytes]:
-    """What Airflow encrypted, but for connections: there a secret belongs."""
-    fernet = Fernet(deployed.airflow.fernet_key.encode())
-    for line in dump.splitlines():
-        if not line.startswith(b"INSERT INTO public.connection "):
-            for word in line.replace(b'"', b"'").split(b"'"):
-                if word.startswith(b"gAAAA"):
-                    yield fernet.decrypt(word)
 
 
 def test_the_database_has_none(ran: Deployment) -> None:
     dumps = [*ran.seen, ran.postgres.dump()]
     # Airflow encrypts a trigger's arguments, but not on every way that they take into the database.
-    decrypted = [each for dump in dumps for each in _decrypted(ran, dump)]
+    decrypted = [each for dump in dumps for each in decrypted(ran.airflow.fernet_key, dump)]
     rows = [line for dump in dumps for line in dump.splitlines() if line.startswith(b"INSERT INTO public.trigger ")]
     assert any(b"curation_token" in each for each in (*decrypted, *rows)), "no trigger's arguments were read"
     assert any(b"INSERT INTO public.connection " in dump for dump in dumps)
@@ -102,18 +61,14 @@ def test_the_database_has_none(ran: Deployment) -> None:
 
 
 def test_the_logs_have_none(ran: Deployment) -> None:
-    files = [*_files(ran.airflow.home), ran.postgres.log]
-    contents = {file: file.read_bytes() for file in files}
-    assert {str(file): found for file, content in contents.items() if (found := leaks(content))} == {}
-    assert [file for file, content in contents.items() if BASIC.encode() in content] == []
-    shown = [file for file, content in contents.items() if leaks(content, (PACKAGE,))]
+    files = contents(ran.airflow.home) | {ran.postgres.log: ran.postgres.log.read_bytes()}
+    markers = (*MARKERS, LOGIN)
+    assert {str(file): found for file, content in files.items() if (found := leaks(content, markers))} == {}
+    assert [file for file, content in files.items() if BASIC.encode() in content] == []
+    shown = [file for file, content in files.items() if leaks(content, (PACKAGE,))]
     assert any("task_id=tell" in str(file) for file in shown), "the log of the task that shows the batch"
     components = {file.name for file in files if file.parent == ran.airflow.home}
     assert {"scheduler.log", "triggerer.log", "dag-processor.log"} <= components
-
-
-def _files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink()]
 
 
 @pytest.mark.parametrize("user", ["user", "admin"])

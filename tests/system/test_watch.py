@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.simulator import Fault, Simulator, SimulatorSettings
-from tests.system.processes import AIRFLOW_3, Airflow, eventually
+from tests.system.markers import PACKAGE, PEOPLE, decrypted, leaks, plant
+from tests.system.processes import AIRFLOW_3, Airflow, contents, eventually
 
 DAGS = Path(__file__).parents[2] / "dags"
 KILLS = 5
@@ -28,7 +29,7 @@ from airflow_provider_curation.sensors.curation_audit import CurationBlockedEven
 again = {"retries": 3, "retry_delay": datetime.timedelta(seconds=1)}
 for name, arguments in {
     "found": {"min_events": 1, "timeout": 300, **again},
-    "timed_out": {"curation_conn_id": "curation_quiet", "timeout": 5},
+    "timed_out": {"curation_conn_id": "curation_quiet", "timeout": 5, **again},
     "refused": {"curation_conn_id": "curation_refusing", "timeout": 300},
     "down": {"curation_conn_id": "curation_down", "timeout": 300, "max_failures": 2},
 }.items():
@@ -90,12 +91,15 @@ def test_a_fault_in_the_triggerer_fails_the_task_and_a_time_out_skips_it(airflow
     names = ("found", "timed_out", "refused", "down")
     ends = {name: eventually(partial(ended, name), 120, f"end of wait_{name}") for name in names}
     assert ends == {"found": "success", "timed_out": "skipped", "refused": "failed", "down": "failed"}
+    for name, error in {"refused": "UnauthorizedError", "down": "ServerFaultError"}.items():
+        logs = [each for file, each in contents(airflow.home).items() if f"dag_id=wait_{name}" in str(file)]
+        assert any(error.encode() in log for log in logs), name
 
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no asset watchers")
 def test_the_watcher_loses_nothing_when_the_triggerer_is_killed(airflow: Airflow, server: Simulator) -> None:
     chance = random.Random(7)
-    first = server.insert(datetime.now(timezone.utc), action="blocked")
+    first = plant(server, datetime.now(timezone.utc))
     eventually(lambda: first in delivered(airflow), 240, "first batch")
     blocked = {first}
     for _ in range(KILLS):
@@ -127,7 +131,19 @@ def test_the_dag_reads_the_batches_again(airflow: Airflow, server: Simulator) ->
         query = "select value from xcom where dag_id = 'curation_blocked_watch' and task_id = 'alert'"
         return any(number in _ids(value) for (value,) in airflow.rows(query))
 
-    eventually(told, 90, "run of the DAG that tells of the event")
+    eventually(told, 240, "run of the DAG that tells of the event")
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no asset watchers")
+def test_no_person_of_a_batch_is_in_the_database_or_a_log(airflow: Airflow, server: Simulator) -> None:
+    number = plant(server, datetime.now(timezone.utc))
+    eventually(lambda: number in delivered(airflow), 240, "batch with a person")
+    dump = airflow.dump()
+    assert b'INSERT INTO "trigger" ' in dump, "no watcher's arguments were read"
+    everything = [dump, *decrypted(airflow.fernet_key, dump), *contents(airflow.home).values()]
+    assert [found for content in everything if (found := leaks(content, PEOPLE))] == []
+    # The package beside the person is there, so that the person would have been found.
+    assert leaks(dump, (PACKAGE,)) == [PACKAGE]
 
 
 def delivered(airflow: Airflow) -> set[int]:
