@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from airflow_provider_curation.audit.errors import CurationAuditError, InvalidAr
 from airflow_provider_curation.audit.findings import Kind, Report
 from airflow_provider_curation.audit.keys import SecretKey
 from airflow_provider_curation.audit.local_archive import LocalArchive
-from airflow_provider_curation.audit.verify import Check, Reading, verify
+from airflow_provider_curation.audit.verify import Check, Count, Reading, verify
 from airflow_provider_curation.audit.window import Window, check_duration
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def verify_archive(
     keys: Sequence[SecretKey | bytes | str] = (),
     read: Reading = "suspects",
     curation_conn_id: str | None = None,
+    recount: bool = True,
     retention: timedelta = RETENTION,
     seal: bool = False,
     known_digests: Sequence[str] = (),
@@ -57,11 +58,14 @@ def verify_archive(
     :param start: first moment of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the
         first digest.
     :param end: end of the period, exclusive; default: that of the last digest.
-    :param expected: streams and formats that must be there: ``[("events", "jsonl")]``; default: those that are found.
+    :param expected: streams and formats that must be there, of the connection's server and of each that has exports:
+        ``[("events", "jsonl")]``; default: those that are found.
     :param keys: that manifests and digests must be signed with, the one to seal with first; none checks no signature.
     :param read: objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``; or a
         share of them besides, such as ``0.01``. Those of a folder are all read.
-    :param curation_conn_id: connection of the server, to ask it again for the counts of what it still remembers.
+    :param curation_conn_id: connection of the server whose exports are counted again and mended; those of other servers
+        are verified in every other respect. Default: nothing is counted again, and of several servers nothing mended.
+    :param recount: ask that server again for the counts of what it still remembers.
     :param retention: how long the server remembers events.
     :param seal: if nothing is found, write a digest of the period that chains to the one before.
     :param known_digests: SHA-256 of digests that were noted elsewhere, and must still be in the chain.
@@ -81,13 +85,15 @@ def verify_archive(
     period = _period(archive, prefix, chosen_keys, start, end)
     if seal:
         _protect(archive, period, now, lock, s3_extra_args)
+    count, instance = _server(curation_conn_id, recount) if curation_conn_id else (None, None)
     check = Check(
         prefix=prefix,
         period=period,
         expected=_expected(expected),
         keys=chosen_keys,
         reading=read if isinstance(read, str) else float(read),
-        count=_counter(curation_conn_id) if curation_conn_id else None,
+        count=count,
+        instance=instance,
         remembered=now - retention,
         ignored=_kinds(ignore),
         seal=seal,
@@ -179,11 +185,17 @@ def _protect(
     archive.protect(wanted_lock(period, now, *lock), extra_args or {})
 
 
-def _counter(curation_conn_id: str) -> Callable[[Window, bool], int]:
-    """Return what asks the server for a window's count, from several threads."""
+def _server(curation_conn_id: str, recount: bool) -> tuple[Count | None, str | None]:
+    """Return what asks the server for a window's count, from several threads, and its name in manifests."""
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 
     hook = CurationAuditHook(curation_conn_id)
+    if not recount:
+        try:
+            return None, hook.instance
+        except InvalidArgumentError:
+            # It was not to be asked, so that there need not be one.
+            return None, None
     # Made before the threads are: looking up a connection is a call to Airflow.
     _ = hook.client
     at_once = threading.BoundedSemaphore(hook.settings.concurrency)
@@ -192,7 +204,7 @@ def _counter(curation_conn_id: str) -> Callable[[Window, bool], int]:
         with at_once:
             return hook.count_events(window.start, window.end, dry_run)
 
-    return count
+    return count, hook.instance
 
 
 # The command

@@ -120,6 +120,8 @@ class Report:
     :param manifests: that were read.
     :param objects_read: objects whose SHA-256 was computed.
     :param recounted: windows that the server was asked to count again.
+    :param server: whose exports are counted again and mended; ``None`` if it is not known which of several.
+    :param other_servers: whose exports are neither, but verified in every other respect.
     :param mends: exports that mend what can still be mended.
     :param digest: the key of the digest that seals the period, if there is one.
     :param digest_sha256: of that digest; note it elsewhere, to show later that the chain was not cut short.
@@ -133,6 +135,8 @@ class Report:
     objects_read: int = 0
     bytes_read: int = 0
     recounted: int = 0
+    server: str | None = None
+    other_servers: Sequence[str] = ()
     mends: Sequence[Mend] = ()
     digest: str | None = None
     digest_sha256: str | None = None
@@ -148,6 +152,13 @@ class Report:
         recounted = f", {self.recounted} windows counted again" if self.recounted else ""
         what = f"{self.manifests} manifests, {self.events:,} events"
         lines = [f"{self.prefix or 'The whole archive'}, {self.period}: {what}{read}{recounted}."]
+        if self.other_servers:
+            why = (
+                "no connection tells which server to ask"
+                if self.server is None
+                else f"they belong to another server than {self.server}"
+            )
+            lines[0] += f" Not counted again or mended, since {why}: the exports of {', '.join(self.other_servers)}."
         if not self.findings:
             return f"{lines[0]} Nothing is missing."
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
@@ -167,6 +178,8 @@ class Report:
             "events": self.events,
             "objects_read": self.objects_read,
             "recounted": self.recounted,
+            "server": self.server,
+            "other_servers": list(self.other_servers),
             "counts": self.counts,
             "findings": [finding.as_dict() for finding in self.findings[:most]],
             "mend": [mend.as_kwargs() for mend in self.mends],

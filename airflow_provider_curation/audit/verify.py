@@ -56,10 +56,13 @@ class Check:
 
     :param prefix: of keys; the exports of a series below it must not overlap on purpose.
     :param period: time without an export in it is a gap; what has not ended yet is left out.
-    :param expected: streams and formats that must be there, as ``("events", "jsonl")``; more may be found.
+    :param expected: streams and formats that must be there of each server, as ``("events", "jsonl")``; more may be
+        found.
     :param keys: that manifests and digests must be signed with; none checks no signature.
     :param reading: which objects to read for their SHA-256.
     :param count: asks the server how many events a window has, and whether of the dry-run stream; ``None`` does not.
+    :param instance: that server, as manifests name it: exports of others are neither counted again nor mended.
+        ``None`` takes the only one in the archive; of several none.
     :param remembered: from when on the server still has all events; what begins before cannot be counted or mended.
     :param ignored: kinds that are as they should be in this archive.
     :param seal: write a digest of the period if nothing was found.
@@ -73,6 +76,7 @@ class Check:
     keys: Sequence[SecretKey] = ()
     reading: Reading = "suspects"
     count: Count | None = None
+    instance: str | None = None
     remembered: datetime | None = None
     ignored: frozenset[Kind] = frozenset()
     seal: bool = False
@@ -156,7 +160,7 @@ class _Verification:
         self._series: dict[Series, _Seen] = {}
         self._same: dict[tuple[Series, str], _Same] = {}
         # The series of keys that differ in numbers only: tells where an object without a manifest belongs.
-        self._shapes: dict[str, Series] = {}
+        self._shapes: dict[str, Series | None] = {}
         self._broken: list[tuple[Kind, str, str]] = []
         self._sealed: dict[str, Sealed] = {}
         self._last_digest: Digest | None = None
@@ -173,8 +177,11 @@ class _Verification:
             for inspected in self._inspect_all(pool):
                 self._take(inspected)
             self._place_broken()
-            self._find_gaps()
-            self._recount(pool)
+            servers = self._servers()
+            self._find_gaps(servers)
+            server = check.instance or (servers[0] if len(servers) == 1 else None)
+            if server is not None:
+                self._recount(pool)
         for key in sorted(self._sealed):
             self._find(Kind.SEALED_MISSING, "the manifest was sealed in a digest, and is gone", key)
         findings = sorted(self._findings, key=_order)
@@ -188,7 +195,9 @@ class _Verification:
             objects_read=self._objects,
             bytes_read=self._bytes,
             recounted=self._recounted,
-            mends=self._mends(findings),
+            server=server,
+            other_servers=[other for other in servers if other != server],
+            mends=self._mends(findings, server),
             digest=digest.key if digest else None,
             digest_sha256=digest.sha256 if digest else None,
         )
@@ -281,7 +290,8 @@ class _Verification:
         compression = facts.get("compression")
         self._manifests += 1
         self._events += facts["events"]
-        self._shapes.setdefault(_shape(key), series)
+        shape = _shape(key, series.instance)
+        self._shapes[shape] = series if self._shapes.get(shape, series) == series else None
         self._check_sealed(key, stored, series)
         if self._check.keys and (fault := signature_fault(facts, self._check.keys)):
             self._find(Kind.BAD_SIGNATURE, f"the manifest {fault}", key, window, series, compression)
@@ -293,9 +303,11 @@ class _Verification:
         if facts["filters"]:
             self._find(Kind.FILTERED, f"events were left out: {facts['filters']}", key, window, series, compression)
         self._cover(key, stored, series)
-        if self._check.seal:
-            self._entries.append(entry(_relative(self._check.prefix, key), stored))
-        if self._check.count and self._check.remembered and window.start >= self._check.remembered:
+        check = self._check
+        if check.seal:
+            self._entries.append(entry(_relative(check.prefix, key), stored))
+        own = check.instance in (None, series.instance)
+        if check.count and own and check.remembered and window.start >= check.remembered:
             asked = (facts["stream"] == "dry_run", window)
             self._recounts.setdefault(asked, []).append((key, series, facts["events_read"], compression))
 
@@ -318,22 +330,34 @@ class _Verification:
         """Name what is broken, and count its time as covered where its key tells it, so that it is found once."""
         for kind, key, detail in self._broken:
             manifest_key = key if kind is Kind.MANIFEST_UNREADABLE else key + MANIFEST_SUFFIX
-            window, series = named_window(key), self._shapes.get(_shape(manifest_key))
+            window, series = named_window(key), self._series_of(manifest_key)
             if self._sealed.pop(manifest_key, None):
                 detail += ", although one was sealed in a digest"
             if window and series:
                 self._series[series].covered.add(window)
             self._find(kind, detail, key, window, series)
 
-    def _find_gaps(self) -> None:
+    def _series_of(self, manifest_key: str) -> Series | None:
+        """Return the series whose keys look like this one, if there is one such."""
+        shapes = {_shape(manifest_key, series.instance) for series in self._series}
+        alike = {self._shapes[shape] for shape in shapes if shape in self._shapes}
+        return alike.pop() if len(alike) == 1 else None
+
+    def _servers(self) -> list[str]:
+        """Return whose exports there are or should be, in order; a nameless one if nobody is known."""
+        servers = {series.instance for series in self._series}
+        if self._check.instance:
+            servers.add(self._check.instance)
+        return sorted(servers or {""})
+
+    def _find_gaps(self, servers: Sequence[str]) -> None:
         period = self._check.period
         if period.start >= self._now:
             return
         period = Window(period.start, min(period.end, self._now))
-        there = {(series.stream, series.format) for series in self._series}
-        for stream, form in self._check.expected:
-            if (stream, form) not in there:
-                self._series[Series("", stream, form)] = _Seen()
+        for server in servers:
+            for stream, form in self._check.expected:
+                self._series.setdefault(Series(server, stream, form), _Seen())
         if not self._series:
             self._find(Kind.GAP, "there is no export at all", window=period)
         for series, seen in self._series.items():
@@ -356,7 +380,7 @@ class _Verification:
                     detail = f"the server counts {now} events now, {read} were read by the export"
                     self._find(Kind.LATE_EVENTS, detail, key, window, series, compression)
 
-    def _mends(self, findings: Sequence[Finding]) -> list[Mend]:
+    def _mends(self, findings: Sequence[Finding], server: str | None) -> list[Mend]:
         """Return the exports that mend what the server still remembers, each once."""
         remembered = self._check.remembered
         if remembered is None:
@@ -364,7 +388,7 @@ class _Verification:
         mends: dict[Mend, None] = {}
         for finding in findings:
             window, series = finding.window, finding.series
-            if finding.kind not in MENDED_BY_EXPORT or window is None or series is None:
+            if finding.kind not in MENDED_BY_EXPORT or window is None or series is None or series.instance != server:
                 continue
             for part in self._parts(finding, window, series):
                 if part.start >= remembered + _TO_MEND:
@@ -446,8 +470,10 @@ def _moment(text: str) -> datetime:
     return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
 
 
-def _shape(manifest_key: str) -> str:
-    return _NUMBERS.sub("0", manifest_key)
+def _shape(manifest_key: str, instance: str) -> str:
+    """Return a key without its numbers, but for those of its server's name: servers may differ in nothing else."""
+    parts = manifest_key.split(instance) if instance else [manifest_key]
+    return instance.join(_NUMBERS.sub("0", part) for part in parts)
 
 
 def _object_key(manifest_key: str) -> str:

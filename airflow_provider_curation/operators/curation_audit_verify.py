@@ -30,11 +30,11 @@ class CurationAuditVerifyOperator(BaseOperator):
     :param s3_prefix: the prefix of the exports' keys; digests lie in ``_digests/`` below it. (templated)
     :param start: first moment of the period: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the period, exclusive. (templated)
-    :param expected: streams and formats that must be there: ``[("events", "jsonl"), ("dry_run", "jsonl")]``; by default
-        those that are found.
+    :param expected: streams and formats that must be there, of the connection's server and of each that has exports:
+        ``[("events", "jsonl"), ("dry_run", "jsonl")]``; by default those that are found.
     :param read: which objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``;
         or a share of them besides, such as ``0.01``.
-    :param recount: ask the server again for the counts of the windows that it still remembers.
+    :param recount: ask the connection's server again for the counts of the windows that it still remembers.
     :param seal: if nothing is found, write a digest of the period that chains to the one before.
     :param known_digests: SHA-256 of digests, as noted from earlier results, that must still be there. (templated)
     :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
@@ -47,11 +47,13 @@ class CurationAuditVerifyOperator(BaseOperator):
     :param s3_extra_args: extra arguments of boto3's upload of the digest, such as ``{"ServerSideEncryption": ...}``.
     :param retention: how long the server remembers events.
     :param workers: manifests or objects read at the same time.
-    :param curation_conn_id: connection of type ``jfrog_curation``, for ``recount``. (templated)
+    :param curation_conn_id: connection of type ``jfrog_curation``, of the server whose exports are counted again and
+        mended; those of other servers below the prefix are verified in every other respect. Without ``recount`` there
+        need be none. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``mend`` (arguments of exports that
-        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``digest``, ``digest_sha256``,
-        ``summary``, and more.
+        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``other_servers``, ``digest``,
+        ``digest_sha256``, ``summary``, and more.
     :raises FindingsError: if something was found and ``on_finding`` is ``fail``.
     :raises ObjectLockError: if the digest is to be locked, and the bucket has no Object Lock.
     """
@@ -136,7 +138,8 @@ class CurationAuditVerifyOperator(BaseOperator):
             expected=self.expected or (),
             keys=self._keys(),
             read=self.read,
-            curation_conn_id=self.curation_conn_id if self.recount else None,
+            curation_conn_id=self.curation_conn_id,
+            recount=self.recount,
             retention=self.retention,
             seal=self.seal,
             known_digests=self.known_digests,

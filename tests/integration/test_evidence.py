@@ -530,6 +530,46 @@ def test_late_events_and_what_the_server_asks_for_trouble(bucket: Bucket) -> Non
             verifier(bucket, **check).execute({})
 
 
+def test_two_servers_in_one_archive(bucket: Bucket) -> None:
+    check = {"s3_prefix": "curation/", "recount": True, "retention": 36_500 * DAY, "on_finding": "return"}
+    with simulated() as first, simulated(events=90, seed=2, conn_id="curation_b") as second:
+        for conn_id in ("curation_default", "curation_b"):
+            for start in (START, START + DAY):
+                day = {"start": start, "end": start + DAY, "s3_key": DEFAULT_KEY}
+                export(bucket, curation_conn_id=conn_id, **day)
+
+        def verified(conn_id: str, **arguments: Any) -> dict[str, Any]:
+            return verifier(bucket, curation_conn_id=conn_id, **{**check, **arguments}).execute({})
+
+        names = [f"127.0.0.1_{server.port}" for server in (first, second)]
+        for conn_id, other in (("curation_default", names[1]), ("curation_b", names[0])):
+            report = verified(conn_id)
+            assert (report["counts"], report["mend"], report["manifests"], report["recounted"]) == ({}, [], 4, 2)
+            assert report["other_servers"] == [other]
+            assert f"the exports of {other}" in report["summary"]
+
+        first.insert(START + HOUR)
+        assert verified("curation_b")["counts"] == {}
+        assert verified("curation_default")["counts"] == {"late_events": 1}
+        export(bucket, **verified("curation_default")["mend"][0], s3_key=DEFAULT_KEY)
+
+        for key in bucket.objects():
+            if names[1] in key and "dt=2025-11-04" in key:
+                bucket.client.delete_object(Bucket=bucket.name, Key=key)
+        # Without a recount, too, the connection tells whose gaps its exports can mend.
+        for recount in (True, False):
+            for conn_id, mends in (("curation_default", 0), ("curation_b", 1)):
+                report = verified(conn_id, recount=recount)
+                assert report["counts"] == {"gap": 1}
+                assert [each["instance"] for each in report["findings"]] == [names[1]]
+                assert len(report["mend"]) == mends
+        # Without a connection it cannot be told, and nothing but a recount needs one.
+        report = verified("no_such_connection", recount=False)
+        assert (report["counts"], report["mend"], report["other_servers"]) == ({"gap": 1}, [], sorted(names))
+        with pytest.raises(errors.InvalidArgumentError, match="no_such_connection"):
+            verified("no_such_connection")
+
+
 # Personal data
 
 

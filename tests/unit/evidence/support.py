@@ -93,15 +93,20 @@ class TruthClient:
 class Exporter:
     """Exports windows as the operator does, into an archive in memory."""
 
-    def __init__(self, client: TruthClient, root: str = "curation", key: SecretKey | None = KEY) -> None:
+    def __init__(
+        self, client: TruthClient, root: str = "curation", key: SecretKey | None = KEY, instance: str = "acme"
+    ) -> None:
         self.client = client
         self.root = root
         self._key = key
+        self._instance = instance
 
     def key(self, window: Window, dry_run: bool = False) -> str:
         key = self.root + DEFAULT_KEY.removeprefix("curation")
         stream = "dry_run" if dry_run else "events"
-        return key.format(instance="acme", stream=stream, start=window.start, end=window.end, suffix=".jsonl.gz")
+        return key.format(
+            instance=self._instance, stream=stream, start=window.start, end=window.end, suffix=".jsonl.gz"
+        )
 
     def export(self, archive: MemoryArchive, window: Window, *, dry_run: bool = False, key: str | None = None) -> str:
         key = key or self.key(window, dry_run)
@@ -110,9 +115,9 @@ class Exporter:
         stored = {"etag": archive.etag(key), "version_id": None, "encryption": {}}
         target = SimpleNamespace(bucket="audit-archive", key=key, stored=lambda: stored)
         operator = CurationAuditToS3Operator(task_id="export", s3_bucket="audit-archive", dry_run=dry_run)
-        operator.hook = SimpleNamespace(instance="acme")  # type: ignore[assignment]
+        operator.hook = SimpleNamespace(instance=self._instance)  # type: ignore[assignment]
         personal = export.treatment.as_dict()
-        series = ("acme", "dry_run" if dry_run else "events", "jsonl")
+        series = (self._instance, "dry_run" if dry_run else "events", "jsonl")
         plan = Plan(window, series, "gzip", export.wanted.as_dict(), personal, {})
         before = archive.objects.get(key + MANIFEST_SUFFIX)
         replaced = None if before is None else hashlib.sha256(before).hexdigest()

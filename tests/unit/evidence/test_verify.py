@@ -194,6 +194,109 @@ def test_a_report_is_bounded_and_plain_values() -> None:
     assert len(told["summary"].splitlines()) < 60
 
 
+# Several servers
+
+
+@pytest.fixture(scope="module")
+def other() -> Exporter:
+    """Exports of a server whose name differs in a number only."""
+    return Exporter(TruthClient(60, WEEK), instance="acme2")
+
+
+@pytest.fixture
+def both(archive: MemoryArchive, other: Exporter) -> MemoryArchive:
+    for day in DAYS:
+        other.export(archive, day)
+    return archive
+
+
+def test_only_the_servers_own_exports_are_counted_again(
+    both: MemoryArchive, exporter: Exporter, other: Exporter
+) -> None:
+    # Without events more than the first server has, the other one's would seem to have come late.
+    for instance, mine, windows in (("acme", exporter, 14), ("acme2", other, 7)):
+        report = check(both, instance=instance, count=mine.client.count, remembered=START)
+        assert (found(report), report.mends, report.recounted, report.manifests) == ([], [], windows, 21)
+
+    def late(window: Window, dry_run: bool) -> int:
+        return other.client.count(window, dry_run) + (window == DAYS[5])
+
+    report = check(both, instance="acme2", count=late, remembered=START)
+    assert found(report) == [(Kind.LATE_EVENTS, other.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    assert [each.window for each in report.mends] == [DAYS[5]]
+
+
+def test_what_was_not_counted_again_is_said_and_sealed_all_the_same(both: MemoryArchive, exporter: Exporter) -> None:
+    report = check(both, instance="acme", count=exporter.client.count, remembered=START, seal=True)
+    assert (report.as_dict()["server"], report.as_dict()["other_servers"]) == ("acme", ["acme2"])
+    said = "Not counted again or mended, since they belong to another server than acme: the exports of acme2."
+    assert said in report.summary()
+    assert report.digest is not None
+    assert len(json.loads(both.objects[report.digest])["manifests"]) == 21
+
+
+def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -> None:
+    for instance in (None, "acme"):
+        report = check(archive, instance=instance, count=exporter.client.count, remembered=START)
+        assert (report.server, report.other_servers, report.recounted) == ("acme", [], 14)
+        assert "Not counted again" not in report.summary()
+
+
+def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: Exporter, other: Exporter) -> None:
+    for suffix in ("", MANIFEST_SUFFIX):
+        del both.objects[other.key(DAYS[1]) + suffix]
+        del both.objects[exporter.key(DAYS[2]) + suffix]
+    del both.objects[other.key(DAYS[4])]
+    # Of which server it is, its key tells alone.
+    del both.objects[other.key(DAYS[5]) + MANIFEST_SUFFIX]
+    findings = [
+        (Kind.GAP, "acme2", DAYS[1]),
+        (Kind.GAP, "acme", DAYS[2]),
+        (Kind.OBJECT_MISSING, "acme2", DAYS[4]),
+        (Kind.MANIFEST_MISSING, "acme2", DAYS[5]),
+    ]
+    mended = {"acme": [DAYS[2]], "acme2": [DAYS[1], DAYS[4], DAYS[5]], None: []}
+    for instance, windows in mended.items():
+        report = check(both, instance=instance, remembered=START - DAY)
+        assert [(each.kind, each.series and each.series.instance, each.window) for each in report.findings] == findings
+        assert [each.window for each in report.mends] == windows
+    # Which of them exports would read, nobody has said.
+    assert report.other_servers == ["acme", "acme2"]
+    said = "Not counted again or mended, since no connection tells which server to ask: the exports of acme, acme2."
+    assert said in report.summary()
+
+
+def test_each_server_must_have_what_is_expected(both: MemoryArchive) -> None:
+    expected = [("events", "jsonl"), ("dry_run", "jsonl")]
+    for instance, mends in (("acme", 0), ("acme2", 1)):
+        report = check(both, instance=instance, expected=expected, remembered=START - DAY)
+        assert [(each.kind, each.window, str(each.series)) for each in report.findings] == [
+            (Kind.GAP, WEEK, "acme2, dry_run, jsonl")
+        ]
+        assert len(report.mends) == mends
+    # Also the connection's, of which there is nothing yet.
+    report = check(both, instance="acme3", expected=expected[:1], remembered=START - DAY)
+    assert [str(each.series) for each in report.findings] == ["acme3, events, jsonl"]
+    assert [(each.window, each.stream) for each in report.mends] == [(WEEK, "events")]
+
+
+def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Exporter) -> None:
+    archive = MemoryArchive()
+    for number, day in enumerate(DAYS):
+        exporter.export(archive, day, key=f"curation/{day.start:%Y%m%dT%H%M%SZ}_{day.end:%Y%m%dT%H%M%SZ}-1.jsonl.gz")
+        if number < 6:
+            last = other.export(
+                archive, day, key=f"curation/{day.start:%Y%m%dT%H%M%SZ}_{day.end:%Y%m%dT%H%M%SZ}-2.jsonl.gz"
+            )
+    del archive.objects[last + MANIFEST_SUFFIX]
+    report = check(archive, instance="acme", remembered=START - DAY)
+    assert [(each.kind, each.window, each.series and each.series.instance) for each in report.findings] == [
+        (Kind.GAP, Window(DAYS[5].start, WEEK.end), "acme2"),
+        (Kind.MANIFEST_MISSING, DAYS[5], None),
+    ]
+    assert report.mends == []
+
+
 # Digests
 
 
