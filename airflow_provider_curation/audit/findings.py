@@ -27,6 +27,7 @@ class Kind(str, Enum):
     LATE_EVENTS = "late_events"  # the server counts more now than were exported
     SEALED_MISSING = "sealed_missing"  # a sealed manifest is gone
     SEALED_CHANGED = "sealed_changed"  # a sealed manifest is another one, and does not name the one it replaced
+    NOT_SEALED = "not_sealed"  # the period was to be sealed, and its digest is older than the manifest
     DIGEST_BROKEN = "digest_broken"  # a digest that cannot be read or trusted, or does not chain to the one before
 
     __str__ = str.__str__
@@ -123,7 +124,7 @@ class Report:
     :param server: whose exports are counted again and mended; ``None`` if it is not known which of several.
     :param other_servers: whose exports are neither, but verified in every other respect.
     :param mends: exports that mend what can still be mended.
-    :param digest: the key of the digest that seals the period, if there is one.
+    :param digest: the key of the digest that seals what was verified, if that was asked for and nothing was found.
     :param digest_sha256: of that digest; note it elsewhere, to show later that the chain was not cut short.
     """
 

@@ -164,6 +164,9 @@ class _Verification:
         self._broken: list[tuple[Kind, str, str]] = []
         self._sealed: dict[str, Sealed] = {}
         self._last_digest: Digest | None = None
+        # The digest of the very period, if it is to be sealed again; and what that does not name.
+        self._standing: Digest | None = None
+        self._unsealed = 0
         self._entries: list[dict[str, Any]] = []
         self._recounts: dict[tuple[bool, Window], list[tuple[str, Series, int, str | None]]] = {}
         self._manifests = self._events = self._objects = self._bytes = self._recounted = 0
@@ -423,26 +426,32 @@ class _Verification:
             for sealed in digest.sealed():
                 if self._concerns(sealed.window):
                     self._sealed[_absolute(self._check.prefix, sealed.key)] = sealed
+        last = self._last_digest
+        if self._check.seal and last and last.key == digest_key(self._check.prefix, self._check.period):
+            self._standing = last
         for sha256 in sorted(noted):
             self._find(Kind.DIGEST_BROKEN, f"the digest of SHA-256 {sha256}, which was noted, is not in the chain")
 
     def _check_sealed(self, key: str, stored: StoredManifest, series: Series) -> None:
         sealed = self._sealed.pop(key, None)
         # A rewrite is sound if it names the manifest it replaced, or is of the very object that was sealed.
-        if sealed is None or sealed.sha256 in (stored.sha256, stored.facts.get("replaces")):
+        if sealed and (sealed.sha256 == stored.sha256 or sealed.object_sha256 == stored.facts["sha256"]):
             return
-        if sealed.object_sha256 == stored.facts["sha256"]:
+        if sealed is None or sealed.sha256 == stored.facts.get("replaces"):
+            if self._standing:
+                self._unsealed += 1
+                detail = f"the period is sealed already, in {self._standing.key}, without this manifest"
+                self._find(Kind.NOT_SEALED, detail, key, stored.window, series)
             return
         detail = "manifest and object are others than were sealed, and the manifest does not name that as replaced"
         self._find(Kind.SEALED_CHANGED, detail, key, stored.window, series)
 
-    def _seal(self) -> Digest:
-        """Write the digest of the period, and return it."""
-        check = self._check
+    def _seal(self) -> Digest | None:
+        """Write the digest of the period, and return it; one that stands already vouches for what it names only."""
+        if self._standing:
+            return None if self._unsealed else self._standing
+        check, last = self._check, self._last_digest
         key = digest_key(check.prefix, check.period)
-        last = self._last_digest
-        if last is not None and last.key == key:
-            return last
         signing = check.keys[0] if check.keys else None
         body = new_digest(check.prefix, check.period, self._entries, last, self._now, signing)
         if not self._archive.put_new(key, body):

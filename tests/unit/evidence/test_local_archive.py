@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -72,6 +74,26 @@ def test_a_copy_is_sealed_and_verified(tmp_path: Path) -> None:
     (tmp_path / str(sealed.digest)).unlink()
     report = verify_archive(tmp_path, WEEK.start, WEEK.end, keys=[KEY], known_digests=known)
     assert report.counts == {Kind.DIGEST_BROKEN.value: 1, Kind.SHA256_DIFFERS.value: 1}
+
+
+def test_what_is_added_to_a_sealed_folder_is_not_called_sealed(tmp_path: Path) -> None:
+    def put(name: str) -> None:
+        facts = {"start": "2025-01-01T00:00:00Z", "end": "2025-01-02T00:00:00Z", "stream": "events", "instance": "acme"}
+        facts |= {"manifest_version": 1, "format": name.split(".")[1], "key": name, "reconciled": True, "filters": {}}
+        facts |= {"events": 1, "events_read": 1, "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / f"{name}.manifest.json").write_text(json.dumps(facts))
+
+    put("day.jsonl")
+    digest = verify_archive(tmp_path, START, START + DAY, seal=True).digest
+    assert verify_archive(tmp_path, START, START + DAY, seal=True).digest == digest is not None
+    put("day.csv.zip")
+    report = verify_archive(tmp_path, START, START + DAY, seal=True)
+    assert ([each.key for each in report.findings], report.counts) == (["day.csv.zip.manifest.json"], {"not_sealed": 1})
+    assert report.digest is None
+    # Who accepts that is not told that it was sealed, either.
+    report = verify_archive(tmp_path, START, START + DAY, seal=True, ignore=["not_sealed"])
+    assert (report.counts, report.digest) == ({}, None)
 
 
 def test_the_command_needs_no_airflow(tmp_path: Path) -> None:

@@ -340,6 +340,42 @@ def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exp
     ]
 
 
+def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
+    late = exporter.key(DAYS[6], dry_run=True)
+    pair = {late + suffix: archive.objects.pop(late + suffix) for suffix in ("", MANIFEST_SUFFIX)}
+    expected = [(Kind.GAP, None, DAYS[6])]
+    digest = check(archive, seal=True, ignored=frozenset({Kind.GAP})).digest
+    assert digest is not None
+    sealed = archive.objects[digest]
+    archive.objects.update(pair)
+
+    report = check(archive, seal=True)
+    assert found(report) == [(Kind.NOT_SEALED, late + MANIFEST_SUFFIX, DAYS[6])]
+    assert f"the period is sealed already, in {digest}, without this manifest" in report.summary()
+    assert (report.digest, report.digest_sha256, report.mends) == (None, None, [])
+    # Nothing is claimed of it without seal, and the chain is as it was.
+    assert found(check(archive)) == []
+    assert archive.objects[digest] == sealed
+    for key in pair:
+        del archive.objects[key]
+    assert found(check(archive, seal=True)) == expected
+
+
+def test_a_rewrite_is_not_sealed_by_the_digest_before_it(archive: MemoryArchive, exporter: Exporter) -> None:
+    digest = check(archive, seal=True).digest
+    same, other = exporter.key(DAYS[2]), exporter.key(DAYS[3])
+    rewrite(archive, same, exported_at="2025-02-01T00:00:00Z")
+    assert (check(archive, seal=True).digest, digest is not None) == (digest, True)
+    # The digest would not tell if the object that was replaced came back.
+    before = stored(archive, other).sha256
+    archive.objects[other] += b"more"
+    sha256 = hashlib.sha256(archive.objects[other]).hexdigest()
+    rewrite(archive, other, size=len(archive.objects[other]), sha256=sha256, etag=archive.etag(other), replaces=before)
+    report = check(archive, seal=True)
+    assert (found(report), report.digest) == ([(Kind.NOT_SEALED, other + MANIFEST_SUFFIX, DAYS[3])], None)
+    assert found(check(archive)) == []
+
+
 def test_nothing_is_sealed_that_has_a_finding_or_goes_on(archive: MemoryArchive, exporter: Exporter) -> None:
     del archive.objects[exporter.key(DAYS[0])]
     assert check(archive, seal=True).digest is None
