@@ -38,7 +38,7 @@ from airflow_provider_curation.audit.manifest import (
 )
 from airflow_provider_curation.audit.window import Window, format_utc
 
-#: Reading objects: those whose ETag is another one than the manifest's only, all of them, or a share of them as well.
+#: Reading objects: those whose ETag is not known to be the manifest's only, all of them, or a share of them as well.
 Reading = Literal["suspects", "all"] | float
 Count = Callable[[Window, bool], int]
 
@@ -271,8 +271,8 @@ class _Verification:
 
     def _is_to_be_read(self, found: Entry, stored: StoredManifest) -> bool:
         reading = self._check.reading
-        # Another ETag proves nothing, since a copy has one too; the bytes do.
-        if reading == "all" or found.etag != stored.facts.get("etag"):
+        # Another ETag proves nothing, since a copy has one too, nor does none; the bytes do.
+        if reading == "all" or found.etag is None or found.etag != stored.facts.get("etag"):
             return True
         return not isinstance(reading, str) and random.random() < reading
 

@@ -18,7 +18,7 @@ from airflow_provider_curation.audit.findings import Kind
 from airflow_provider_curation.audit.local_archive import LocalArchive
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
-from tests.unit.evidence.support import DAY, KEY, START, Exporter, MemoryArchive, TruthClient
+from tests.unit.evidence.support import DAY, KEY, START, Exporter, MemoryArchive, TruthClient, rewrite
 
 WEEK = Window(START, START + 7 * DAY)
 
@@ -74,6 +74,21 @@ def test_a_copy_is_sealed_and_verified(tmp_path: Path) -> None:
     (tmp_path / str(sealed.digest)).unlink()
     report = verify_archive(tmp_path, WEEK.start, WEEK.end, keys=[KEY], known_digests=known)
     assert report.counts == {Kind.DIGEST_BROKEN.value: 1, Kind.SHA256_DIFFERS.value: 1}
+
+
+@pytest.mark.parametrize("etag", [None, "of-s3"])
+def test_every_object_of_a_folder_is_read(etag: str | None, tmp_path: Path) -> None:
+    archive, exporter = MemoryArchive(), Exporter(TruthClient(50, WEEK), "")
+    day = Window(START, START + DAY)
+    key = exporter.export(archive, day, key="day.jsonl.gz")
+    rewrite(archive, key, etag=etag)
+    for name, body in archive.objects.items():
+        (tmp_path / name).write_bytes(body)
+    sound = verify_archive(tmp_path, day.start, day.end, keys=[KEY])
+    assert (sound.counts, sound.objects_read) == ({}, 1)
+
+    (tmp_path / key).write_bytes(bytes(len(archive.objects[key])))
+    assert verify_archive(tmp_path, day.start, day.end, keys=[KEY]).counts == {"sha256_differs": 1}
 
 
 def test_what_is_added_to_a_sealed_folder_is_not_called_sealed(tmp_path: Path) -> None:
