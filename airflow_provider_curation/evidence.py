@@ -58,8 +58,8 @@ def verify_archive(
     :param start: first moment of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the
         first digest.
     :param end: end of the period, exclusive; default: that of the last digest.
-    :param expected: streams and formats that must be there, of the connection's server and of each that has exports:
-        ``[("events", "jsonl")]``; default: those that are found.
+    :param expected: streams and formats that must be there, of the connection's server, or of each that has exports if
+        there is no connection: ``[("events", "jsonl")]``; default: those that are found.
     :param keys: that manifests and digests must be signed with, the one to seal with first; none checks no signature.
     :param read: objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``; or a
         share of them besides, such as ``0.01``. Those of a folder are all read.

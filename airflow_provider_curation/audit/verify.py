@@ -56,8 +56,8 @@ class Check:
 
     :param prefix: of keys; the exports of a series below it must not overlap on purpose.
     :param period: time without an export in it is a gap; what has not ended yet is left out.
-    :param expected: streams and formats that must be there of each server, as ``("events", "jsonl")``; more may be
-        found.
+    :param expected: streams and formats that must be there, as ``("events", "jsonl")``, of ``instance``, or of each
+        server if that is not given; more may be found.
     :param keys: that manifests and digests must be signed with; none checks no signature.
     :param reading: which objects to read for their SHA-256.
     :param count: asks the server how many events a window has, and whether of the dry-run stream; ``None`` does not.
@@ -358,7 +358,8 @@ class _Verification:
         if period.start >= self._now:
             return
         period = Window(period.start, min(period.end, self._now))
-        for server in servers:
+        # Another server may well export less; its own verification knows what it must.
+        for server in [self._check.instance] if self._check.instance else servers:
             for stream, form in self._check.expected:
                 self._series.setdefault(Series(server, stream, form), _Seen())
         if not self._series:

@@ -30,8 +30,8 @@ class CurationAuditVerifyOperator(BaseOperator):
     :param s3_prefix: the prefix of the exports' keys; digests lie in ``_digests/`` below it. (templated)
     :param start: first moment of the period: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the period, exclusive. (templated)
-    :param expected: streams and formats that must be there, of the connection's server and of each that has exports:
-        ``[("events", "jsonl"), ("dry_run", "jsonl")]``; by default those that are found.
+    :param expected: streams and formats that must be there of the connection's server: ``[("events", "jsonl"),
+        ("dry_run", "jsonl")]``; by default those that are found.
     :param read: which objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``;
         or a share of them besides, such as ``0.01``.
     :param recount: ask the connection's server again for the counts of the windows that it still remembers.

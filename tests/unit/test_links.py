@@ -84,7 +84,7 @@ def test_the_task_stores_both() -> None:
     target = SimpleNamespace(
         uri="s3://audit-archive/a", bucket="audit-archive", key="a", manifest_key="a.manifest.json"
     )
-    names = ("start", "end", "stream", "events", "rows", "size", "sha256", "actions")
+    names = ("start", "end", "stream", "format", "events", "rows", "size", "sha256", "actions")
 
     task._announce({"ti": task_instance}, target, dict.fromkeys(names), uploaded=True)
 

@@ -308,7 +308,7 @@ def test_waiting_in_the_worker_ends_when_the_task_is_stopped() -> None:
 @pytest.mark.usefixtures("no_request")
 def test_a_window_that_the_server_has_forgotten(caplog: pytest.LogCaptureFixture) -> None:
     long_ago = {"start": NOW - timedelta(days=31), "end": NOW - timedelta(days=30)}
-    with pytest.raises(AirflowFailException, match="Give a later start, retention=") as error:
+    with pytest.raises(AirflowFailException, match="Give a later start, or retention=") as error:
         operator(**long_ago).execute({})
     assert isinstance(error.value, errors.ExpiredWindowError)
     with pytest.raises(AirflowSkipException, match="on_expired='skip'"):
