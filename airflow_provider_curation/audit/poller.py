@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -38,6 +39,8 @@ _ENTITLEMENT_EVERY = timedelta(hours=1)
 _PAGES_ONE_BY_ONE = 3
 #: Requests for new events in a poll, if the server goes on finding more; the next poll goes on from there.
 _ROUNDS = 20
+#: Polls in a row that may read other events than the server counts before that is an error.
+_DISAGREEMENTS = 3
 #: How far behind a poller reads part after part, and how many events a part has: what bounds its memory.
 _BEHIND = timedelta(hours=1)
 _PART_EVENTS = 20_000
@@ -78,6 +81,14 @@ class Batch:
         }
 
 
+class _Reading(Enum):
+    """How far the reading of a window came, if it came to anything."""
+
+    WHOLE = "whole"  # as many events are known as the server counts
+    MOVING = "moving"  # events come while they are read: the window has not settled
+    UNFINISHED = "unfinished"  # more than one poll reads
+
+
 class Poller:
     """Finds what is new at each poll; its memory is bounded by the events of the settle time.
 
@@ -87,6 +98,8 @@ class Poller:
 
     def __init__(self, source: JsonSource, search: Search, state: Mapping[str, Any] | None = None) -> None:
         self.search = search
+        #: Whether the last poll left nothing unread, but what came meanwhile.
+        self.caught_up = False
         self._source = source
         self._stop = threading.Event()
         self._entitlement_asked: datetime | None = None
@@ -97,6 +110,8 @@ class Poller:
         #: Wanted events inside the overlap that were put into a batch, with their seconds.
         self._given: dict[int, str] = {}
         self._newest: str | None = None
+        #: Polls in a row that ended where the one before did, since the server counts other events than it gives.
+        self._disagreements = 0
         self._pending = _Pending(search)
         if state:
             self._restore(state)
@@ -120,21 +135,28 @@ class Poller:
 
         After an error nothing is lost: the next poll goes on where this one failed.
 
+        :raises IncompleteExportError: if several polls in a row read other events than the server counts.
         :raises CurationAuditError: its subclasses name the fault.
         """
         now = _floor((now or datetime.now(timezone.utc)).astimezone(timezone.utc))
-        while window := self._window(now):
-            part = self._part(window, now)
-            if not self._catch_up(part, now):
-                break
-            self._advance(part, window, now)
-            if part == window:
-                break
+        self.caught_up = False
+        try:
+            self.caught_up = self._read_on(now)
+        except IncompleteExportError as error:
+            self._disagreements += 1
+            # What was found is true all the same: it is given first.
+            if self._disagreements >= _DISAGREEMENTS and self._pending.count < self.search.min_events:
+                raise
+            log.warning("%s", error)
         if self._pending.count < self.search.min_events:
             return None
         batch = self._pending.batch()
         self._pending = _Pending(self.search)
         return batch
+
+    def over(self, now: datetime) -> bool:
+        """Say whether no event can be added any more, and the last poll read them all."""
+        return self.caught_up and self.search.over(now)
 
     # The cursor
 
@@ -152,6 +174,8 @@ class Poller:
             "seconds": [[_ago(newest, second), *known] for second, known in sorted(self._seconds.items())],
             "given": [[_ago(newest, second), *_differences(ids)] for second, ids in sorted(given.items())],
         }
+        if self._disagreements:
+            state["disagreements"] = self._disagreements
         if self._pending.count:
             state["pending"] = self._pending.state()
         return state
@@ -168,6 +192,7 @@ class Poller:
             for ago, *differences in state["given"]:
                 second = format_utc(moment - timedelta(seconds=ago))
                 self._given.update(dict.fromkeys(_sums(differences), second))
+        self._disagreements = state.get("disagreements", 0)
         self._pending = _Pending(self.search, state.get("pending"))
 
     def _window(self, now: datetime) -> Window | None:
@@ -207,48 +232,76 @@ class Poller:
 
     # Reading
 
-    @property
-    def _known(self) -> int:
-        return sum(count for count, _ in self._seconds.values())
+    def _read_on(self, now: datetime) -> bool:
+        """Read part after part; say whether that came to the end of what there is.
 
-    def _catch_up(self, window: Window, now: datetime) -> bool:
-        """Read until the server counts no more events than are known; say whether it came to that."""
+        :raises IncompleteExportError: if the server counts other events in a part than it gives.
+        """
+        while window := self._window(now):
+            part = self._part(window, now)
+            reading = self._catch_up(part, now)
+            self._disagreements = 0
+            if reading is not _Reading.WHOLE:
+                return reading is _Reading.MOVING
+            self._advance(part, window, now)
+            if part == window:
+                break
+        return True
+
+    def _catch_up(self, window: Window, now: datetime) -> _Reading:
+        """Read until the server counts no more events than are known.
+
+        :raises IncompleteExportError: if it never does, though it gives no others.
+        """
         tries = 3
+        begun_with = self._known(window)
         for _ in range(_ROUNDS):
-            known = self._known
+            known = self._known(window)
             page = self._source.tail(window, known, self._stop)
             try:
-                if known and (page.first is None or page.first[0] != self._last_id()):
+                if known and (page.first is None or page.first[0] != self._last_id(window)):
                     whole = self._find_late(window, page.total)
                 else:
                     self._take(page)
                     whole = self._go_on(window, page)
             finally:
                 page.body.close()
-            if not self._known:
+            if not self._seconds:
                 self._check_entitled(window, now)
             if whole:
-                return True
-            if self._known <= known:
+                return _Reading.WHOLE
+            if self._known(window) <= known:
                 tries -= 1
             if not tries:
                 break
-        log.info("Events of %s come and go while they are read; the next poll goes on.", window)
-        return False
+        known = self._known(window)
+        if tries and known > begun_with:
+            log.info("%s holds more events than one poll reads; the next poll goes on.", window)
+            return _Reading.UNFINISHED
+        if known > begun_with and now < window.end + self.search.settle_time:
+            log.info("Events of %s come and go while they are read; the next poll goes on.", window)
+            return _Reading.MOVING
+        counts = "gives no count, and other events each time" if page.total is None else f"counts {page.total}"
+        raise IncompleteExportError(
+            f"Polling {window}: {known} events were read, but the server {counts}, and reading again did not mend it. "
+            "The search goes no further until the two agree. If it lasts, compare the numbers with the server's own "
+            "audit page; a search that begins after this window can go on meanwhile."
+        )
 
     def _go_on(self, window: Window, page: Page) -> bool:
         """Say whether a page that was taken was the last; read many more pages in slices."""
         if page.total is None:
             return not page.tally.read
-        left = page.total - self._known
-        if left > _PAGES_ONE_BY_ONE * self._source.rows and self._newest is not None:
-            self._read(Window(max(window.start, to_utc(self._newest)), window.end))
+        inside = self._inside(window)
+        left = page.total - self._known(window)
+        if inside and left > _PAGES_ONE_BY_ONE * self._source.rows:
+            self._read(Window(to_utc(max(inside)), window.end))
             return False
         return left == 0
 
     def _find_late(self, window: Window, total: int | None) -> bool:
         """Read the parts of the window that hold other events than are known; all of it if it is small."""
-        if total is None or self._known <= _PAGES_ONE_BY_ONE * self._source.rows:
+        if total is None or self._known(window) <= _PAGES_ONE_BY_ONE * self._source.rows:
             self._read(window)
             return False
         parts = self._differing(window)
@@ -258,8 +311,7 @@ class Poller:
 
     def _differing(self, window: Window) -> list[Window]:
         """Return small parts in which the server counts other events than are known."""
-        low, high = format_utc(window.start), format_utc(window.end)
-        known = sum(count for second, (count, _) in self._seconds.items() if low <= second < high)
+        known = self._known(window)
         total = self._source.count(window, self._stop)
         if total == known:
             return []
@@ -269,8 +321,8 @@ class Poller:
 
     def _read(self, window: Window) -> None:
         """Read a window anew. What is known of its seconds is replaced, and events that were given stay given."""
-        low, high = format_utc(window.start), format_utc(window.end)
-        self._seconds = {second: known for second, known in self._seconds.items() if not low <= second < high}
+        for second in self._inside(window):
+            del self._seconds[second]
         reader = WindowReader(self._source, window, self._stop)
         try:
             for page in reader.pages():
@@ -296,8 +348,16 @@ class Poller:
                 self._given[mark.id] = _second(mark)
                 self._pending.add(mark.id, self._given[mark.id], line)
 
-    def _last_id(self) -> int:
-        return max(highest for _, highest in self._seconds.values())
+    def _inside(self, window: Window) -> dict[str, tuple[int, int]]:
+        """Return what is known of a window's seconds."""
+        low, high = format_utc(window.start), format_utc(window.end)
+        return {second: known for second, known in self._seconds.items() if low <= second < high}
+
+    def _known(self, window: Window) -> int:
+        return sum(count for count, _ in self._inside(window).values())
+
+    def _last_id(self, window: Window) -> int:
+        return max(highest for _, highest in self._inside(window).values())
 
     def _check_entitled(self, window: Window, now: datetime) -> None:
         asked = self._entitlement_asked

@@ -161,7 +161,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         search = self._search(context)
         store = task_state_store(context)
         if store is None:
-            return self._poll(search, Judge(max_failures=1), None, patient=True)
+            return self._poll_to_the_end(search)
         fingerprint = self._fingerprint(search)
         remembered = store.get(_STATE_KEY)
         if not isinstance(remembered, dict) or remembered.get("search") != fingerprint:
@@ -175,6 +175,14 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             # A cleared task begins anew.
             store.delete(_STATE_KEY)
         return outcome
+
+    def _poll_to_the_end(self, search: Search) -> Outcome:
+        """Poll until all was read: the next poke would begin anew, and come no further."""
+        judge = Judge(max_failures=1)
+        while True:
+            outcome = self._poll(search, judge, None, patient=True)
+            if outcome.kind is not Kind.NOTHING or (self._poller and self._poller.caught_up):
+                return outcome
 
     def _poll(
         self, search: Search, judge: Judge, cursor: Mapping[str, Any] | None, *, patient: bool = False
@@ -190,7 +198,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             batch = self._poller.poll(now)
         except Exception as error:
             return judge.fault(error)
-        return judge.result(batch, search.over(now))
+        return judge.result(batch, self._poller.over(now))
 
     def _conclude(self, outcome: Outcome) -> dict[str, Any] | None:
         """Return the batch, or nothing if there is none yet; raise for what waiting cannot mend."""

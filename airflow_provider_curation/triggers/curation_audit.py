@@ -216,7 +216,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
             self._poller = await self._new_poller(now)
         poller = self._poller
         batch = await asyncio.to_thread(poller.poll, now)
-        return self._judge.result(batch, poller.search.over(now))
+        return self._judge.result(batch, poller.over(now))
 
     def _forget_connection(self) -> None:
         if self._poller is not None:

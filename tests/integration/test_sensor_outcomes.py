@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_curation.audit.errors import (
+    IncompleteExportError,
     InvalidArgumentError,
     InvalidWindowError,
     PollFailedError,
@@ -18,11 +22,13 @@ from airflow_provider_curation.audit.errors import (
     UnauthorizedError,
     UndefinedWindowError,
 )
+from airflow_provider_curation.audit.source import JsonSource
 from airflow_provider_curation.audit.window import format_utc
 from airflow_provider_curation.compat import AirflowSensorTimeout, PokeReturnValue
 from airflow_provider_curation.interval import start_of_search
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 from airflow_provider_curation.simulator import Fault, Simulator, SimulatorSettings
+from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
 
 pytestmark = pytest.mark.integration
 
@@ -197,6 +203,105 @@ def test_bad_arguments_are_named_before_any_request(simulator: Simulator, argume
         sensor(**arguments).execute({})
     assert next(iter(arguments)) in str(caught.value)
     assert simulator.requests == []
+
+
+# More events than one poll reads, and counts that never agree
+
+#: A window of the last days, so that it is read in parts.
+LONG_AGO = START - timedelta(days=2)
+
+
+@pytest.fixture
+def rare(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A search for one event at a window's end, behind more events than a poll reads, on a server without counts."""
+    from airflow_provider_curation.audit import poller
+
+    monkeypatch.setattr(poller, "_ROUNDS", 3)
+    window = {"start": LONG_AGO, "end": LONG_AGO + timedelta(days=1)}
+    with Simulator(SimulatorSettings(events=1000, total_count=False, json_rows=20, **window)) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_CURATION_DEFAULT", running.connection_uri())
+        running.insert(window["end"] - timedelta(seconds=5), action="blocked", package_type="Rare")
+        yield {**window, "package_types": ["Rare"], "soft_fail": True}
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_window_is_read_to_its_end_before_it_has_timed_out(rare: dict[str, Any], mode: str) -> None:
+    it = sensor(**rare, mode=mode)
+    # In mode reschedule each poke is another process.
+    context = {"task_state_store": Store()} if mode == "reschedule" else {}
+    pokes = 1
+    while not (value := it.poke(context)):
+        it = sensor(**rare, mode=mode) if mode == "reschedule" else it
+        pokes += 1
+    assert value.xcom_value["count"] == 1
+    assert pokes > 3
+
+
+def test_between_reschedules_without_a_memory_one_poke_reads_to_the_end(rare: dict[str, Any]) -> None:
+    assert sensor(**rare, mode="reschedule").poke({}).xcom_value["count"] == 1
+
+
+def test_the_trigger_goes_on_where_the_sensor_stopped(rare: dict[str, Any]) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(**rare, deferrable=True, poke_interval=0.01).execute({})
+    [event] = trigger_events(deferred.value.trigger)
+    assert event["status"] == "found"
+    assert event["batch"]["count"] == 1
+
+
+@pytest.fixture
+def miscounting(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """The server counts one event that it never gives."""
+    tail = JsonSource.tail
+
+    def one_too_many(self: JsonSource, *args: Any) -> Any:
+        page = tail(self, *args)
+        return replace(page, total=page.total + 1) if page.total else page
+
+    monkeypatch.setattr(JsonSource, "tail", one_too_many)
+    return simulator
+
+
+def test_a_count_that_never_agrees_fails_and_is_no_time_out(miscounting: Simulator) -> None:
+    it = sensor(min_events=10_000, soft_fail=True, max_failures=2)
+    # Two that may pass, and then two failures.
+    for _ in range(3):
+        assert not it.poke({})
+    with pytest.raises(IncompleteExportError, match="401"):
+        it.poke({})
+
+
+def test_a_count_that_never_agrees_fails_between_reschedules(miscounting: Simulator) -> None:
+    arguments = {"min_events": 10_000, "soft_fail": True, "mode": "reschedule"}
+    with pytest.raises(IncompleteExportError):
+        sensor(**arguments).poke({})
+    context = {"task_state_store": Store()}
+    for _ in range(3):
+        assert not sensor(**arguments, max_failures=2).poke(context)
+    with pytest.raises(IncompleteExportError):
+        sensor(**arguments, max_failures=2).poke(context)
+
+
+def test_a_count_that_runs_ahead_of_an_open_window_ends_no_poke(miscounting: Simulator) -> None:
+    assert not sensor(min_events=10_000, end=None, mode="reschedule").poke({})
+
+
+def test_a_count_that_never_agrees_is_the_triggers_fault(miscounting: Simulator) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(min_events=10_000, max_failures=2, deferrable=True, poke_interval=0.01).execute({})
+    [event] = trigger_events(deferred.value.trigger)
+    assert (event["status"], event["error"]) == ("fault", "IncompleteExportError")
+
+
+def trigger_events(trigger: CurationBlockedEventsTrigger) -> list[dict[str, Any]]:
+    """What a trigger says that is stored, and made again of what was stored."""
+    _, arguments = trigger.serialize()
+    stored = json.loads(json.dumps(arguments))
+
+    async def collect() -> list[dict[str, Any]]:
+        return [event.payload async for event in CurationBlockedEventsTrigger(**stored).run()]
+
+    return asyncio.run(asyncio.wait_for(collect(), 30))
 
 
 # To the trigger and back
