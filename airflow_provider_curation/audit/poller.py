@@ -374,9 +374,10 @@ class _Pending:
         self.count: int = state.get("count", 0)
         self._ids: tuple[int, int] | None = tuple(state["ids"]) if state else None
         self._seconds: tuple[str, str] | None = tuple(state["seconds"]) if state else None
-        self._sample: dict[int, dict[str, Any]] = {event["id"]: event for event in state.get("sample", ())}
         self._size = search.sample_size
         self._hidden: Sequence[str] = () if search.personal_fields else PERSONAL_FIELDS
+        # Stored when people were perhaps shown, which may have been switched off since.
+        self._sample = {event["id"]: self._shown(event) for event in state.get("sample", ())}
 
     def state(self) -> dict[str, Any]:
         return {
@@ -396,8 +397,10 @@ class _Pending:
             if not self._sample or number > (highest := max(self._sample)):
                 return
             del self._sample[highest]
-        event = _decode_event(line)
-        self._sample[number] = {name: value for name, value in event.items() if name not in self._hidden}
+        self._sample[number] = self._shown(_decode_event(line))
+
+    def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in event.items() if name not in self._hidden}
 
     def batch(self) -> Batch:
         assert self._ids is not None

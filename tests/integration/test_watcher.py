@@ -172,12 +172,15 @@ def new_trigger(store: Any = None, **arguments: Any) -> Trigger:
 
 def batches_of(trigger: Trigger, number: int, between: Callable[[], Any] = lambda: None) -> list[set[int]]:
     """The ids of the trigger's first batches; something may happen after each."""
+    return [{each["id"] for each in payload["sample"]} for payload in payloads_of(trigger, number, between)]
 
-    async def collect() -> list[set[int]]:
-        found: list[set[int]] = []
+
+def payloads_of(trigger: Trigger, number: int, between: Callable[[], Any] = lambda: None) -> list[dict[str, Any]]:
+    async def collect() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
         events: AsyncIterator[Any] = trigger.run()
         async for event in events:
-            found.append({each["id"] for each in event.payload["sample"]})
+            found.append(event.payload)
             if len(found) == number:
                 break
             between()
@@ -185,6 +188,20 @@ def batches_of(trigger: Trigger, number: int, between: Callable[[], Any] = lambd
         return found
 
     return asyncio.run(asyncio.wait_for(collect(), 30))
+
+
+def watch_until_saved(trigger: Trigger, store: MemoryStore) -> None:
+    """Let a trigger poll, without a batch, until its cursor is stored."""
+
+    async def watch() -> None:
+        events: AsyncIterator[Any] = trigger.run()
+        watching = asyncio.ensure_future(anext(events))
+        while not store.values:
+            await asyncio.sleep(0.01)
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    asyncio.run(asyncio.wait_for(watch(), 30))
 
 
 @pytest.mark.parametrize("store", [MemoryStore, BlockingStore], ids=["3.3.2", "3.3.0"])
@@ -222,6 +239,22 @@ def test_filters_have_cursors_of_their_own(simulator: Simulator) -> None:
     batches_of(new_trigger(store), 2, lambda: _block(simulator, random.Random(1)))
     batches_of(new_trigger(store, package_types=["*"]), 2, lambda: _block(simulator, random.Random(1)))
     assert len(store.values) == 2
+
+
+def test_people_are_no_longer_shown_once_that_was_switched_off(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curation_audit, "_SAVE_EVERY", 0.0)
+    store = MemoryStore()
+    waiting = {"min_events": 2, "package_types": ["Rare"]}
+    simulator.insert(datetime.now(timezone.utc), action="blocked", package_type="Rare", username="dev1")
+    watch_until_saved(new_trigger(store, include_personal_fields=True, **waiting), store)
+    assert "dev1" in json.dumps(store.values)
+    simulator.insert(datetime.now(timezone.utc), action="blocked", package_type="Rare", username="dev2")
+    [payload] = payloads_of(new_trigger(store, **waiting), 1)
+    assert payload["count"] == 2
+    assert "dev1" not in json.dumps(payload)
+    assert "username" not in json.dumps(payload)
 
 
 @pytest.mark.parametrize("store", [None, SharedStore()], ids=["none", "several assets"])

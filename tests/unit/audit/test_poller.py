@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -293,3 +294,23 @@ def test_a_cursor_of_a_poller_that_did_not_count_disagreements_is_read(day: Wind
     again = restarted(it)
     assert again.poll(NOON) is None
     assert again.over(NOON)
+
+
+# What a cursor holds of people
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_cursor_shows_people_only_while_that_is_wanted(shown: bool) -> None:
+    source = Source()
+    it = poller(source, NOON - HOUR, min_events=2, personal_fields=True)
+    source.add(NOON - MINUTE, "Rare", username="dev1", user_mail="dev1@acme.example")
+    assert it.poll(NOON) is None
+    state = json.loads(json.dumps(it.state()))
+    it = unhurried(Poller(it._source, replace(it.search, personal_fields=shown), state))
+    assert ("dev1" in json.dumps(it.state())) is shown
+    source.add(NOON, "Rare", username="dev2", user_mail="dev2@acme.example")
+    batch = it.poll(NOON)
+    assert batch is not None
+    assert [event["id"] for event in batch.sample] == [1, 2]
+    assert [event.get("username") for event in batch.sample] == (["dev1", "dev2"] if shown else [None, None])
+    assert all(("user_mail" in event) is shown for event in batch.sample)
