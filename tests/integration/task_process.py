@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,16 @@ def run(order: dict[str, Any]) -> None:
         arguments["settle_time"] = timedelta(seconds=order["settle_seconds"])
     operator = CurationAuditToS3Operator(task_id="export", **arguments)
 
+    def tell() -> None:
+        operator._stop.wait()
+        Path(order["heard"]).touch()
+
     def on_kill_and_go_on(number: int, frame: Any) -> None:
+        threading.Thread(target=tell, daemon=True).start()
         operator.on_kill()
 
     def on_kill_and_raise(number: int, frame: Any) -> None:
-        operator.on_kill()
+        on_kill_and_go_on(number, frame)
         raise Terminated("Task received SIGTERM signal")
 
     outcome: dict[str, Any]
