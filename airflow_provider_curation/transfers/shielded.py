@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -26,11 +27,23 @@ def shielded(work: Callable[[], _T], stop: threading.Event, patience: float = 60
     :param patience: seconds that the work is given to end; longer than one call takes.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curation-audit-export")
-    future = pool.submit(copy_context().run, work)
+    future: Future[_T] | None = None
+    # A submit that is cut gives no future to wait for, though its thread may have begun: work waits for a word.
+    word: SimpleQueue[bool] = SimpleQueue()
+
+    def begin() -> _T:
+        if not word.get():
+            raise CancelledError
+        return work()
+
     try:
+        future = pool.submit(copy_context().run, begin)
+        word.put(True)
         return future.result()
     except BaseException:
-        if not future.done():
+        # Nobody hears it but work that was not told to begin.
+        word.put(False)
+        if future is not None and not future.done():
             stop.set()
             if wait([future], patience).not_done:
                 log.warning(

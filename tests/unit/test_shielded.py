@@ -7,10 +7,12 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from airflow_provider_curation.transfers import shielded as module
 from airflow_provider_curation.transfers.shielded import shielded
 
 pytestmark = pytest.mark.timeout(30)
@@ -24,7 +26,7 @@ class TimedOut(BaseException):
 
 @pytest.fixture
 def alarm() -> Iterator[Any]:
-    """Sets an alarm, whose handler raises in the main thread."""
+    """Sets an alarm, whose handler raises in the main thread; from within the work, so that this has begun."""
 
     def ring(number: int, frame: Any) -> None:
         raise TimedOut
@@ -61,6 +63,7 @@ def test_what_is_raised_meanwhile_waits_for_the_call_and_its_cleaning_up(alarm: 
     stop, steps = threading.Event(), []
 
     def work() -> None:
+        alarm()
         steps.append("call")
         # A call that goes on for a while after the alarm, as one that S3 will carry out.
         assert stop.wait(20)
@@ -68,7 +71,6 @@ def test_what_is_raised_meanwhile_waits_for_the_call_and_its_cleaning_up(alarm: 
         steps.append("cleaned up")
         raise RuntimeError("stopped")
 
-    alarm()
     with pytest.raises(TimedOut):
         shielded(work, stop)
     assert steps == ["call", "answer", "cleaned up"]
@@ -78,11 +80,11 @@ def test_the_work_that_ends_in_spite_of_it_has_ended_before_it_is_raised(alarm: 
     stop, done = threading.Event(), []
 
     def work() -> str:
+        alarm()
         assert stop.wait(20)
         done.append(True)
         return "written"
 
-    alarm()
     with pytest.raises(TimedOut):
         shielded(work, stop)
     assert done == [True]
@@ -90,9 +92,34 @@ def test_the_work_that_ends_in_spite_of_it_has_ended_before_it_is_raised(alarm: 
 
 def test_it_does_not_wait_for_ever(alarm: Any, caplog: pytest.LogCaptureFixture) -> None:
     stop, answer = threading.Event(), threading.Event()
-    alarm()
+
+    def work() -> None:
+        alarm()
+        answer.wait(20)
+
     with caplog.at_level(logging.WARNING), pytest.raises(TimedOut):
-        shielded(lambda: answer.wait(20), stop, patience=0.05)
+        shielded(work, stop, patience=0.05)
     assert stop.is_set()
     assert "cleans up when that call has ended" in caplog.text
     answer.set()
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before its thread runs", "when its thread runs"])
+def test_what_is_raised_while_the_work_is_handed_over_keeps_it_from_beginning(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cut(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            if begun:
+                super().submit(*args, **kwargs)
+            raise TimedOut
+
+    monkeypatch.setattr(module, "ThreadPoolExecutor", Cut)
+    done: list[bool] = []
+    with pytest.raises(TimedOut):
+        shielded(lambda: done.append(True), threading.Event())
+    for thread in threading.enumerate():
+        if thread.name.startswith("curation-audit-export"):
+            thread.join(20)
+            assert not thread.is_alive()
+    assert done == []
