@@ -83,13 +83,19 @@ def test_every_file_has_a_case() -> None:
 
 
 @pytest.fixture(scope="module")
-def server(midnight: datetime) -> Iterator[Simulator]:
-    """Days with events, and a package that was blocked just now, so that no sensor waits."""
-    with Simulator(SimulatorSettings(events=500, start=midnight - 3 * DAY, end=midnight)) as simulator:
-        simulator.insert(datetime.now(timezone.utc), action="blocked")
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("AIRFLOW_CONN_CURATION_DEFAULT", simulator.connection_uri())
-            yield simulator
+def days(midnight: datetime) -> Iterator[Simulator]:
+    """Days with events."""
+    settings = SimulatorSettings(events=500, start=midnight - 3 * DAY, end=midnight)
+    with Simulator(settings) as simulator, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW_CONN_CURATION_DEFAULT", simulator.connection_uri())
+        yield simulator
+
+
+@pytest.fixture
+def server(days: Simulator) -> Simulator:
+    """The days, and a package that was blocked just now, so that no sensor waits: none looks back on a whole module."""
+    days.insert(datetime.now(timezone.utc), action="blocked")
+    return days
 
 
 # Their runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,12 +22,13 @@ from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.compat import AirflowSkipException, Asset, airflow_version
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
 from airflow_provider_curation.simulator import Delete, Simulator
-from airflow_provider_curation.transfers import progress
+from airflow_provider_curation.transfers import curation_audit_to_s3, progress
 from airflow_provider_curation.transfers.location import DEFAULT_KEY
 from tests.integration.support import (
     END,
     START,
     Bucket,
+    QuickEvent,
     csv_rows,
     export,
     operator,
@@ -424,21 +424,53 @@ def test_a_window_of_the_future_is_refused(server: Simulator, bucket: Bucket) ->
         export(bucket, start=now, end=now + timedelta(days=30), deferrable=True)
 
 
+class Clock(datetime):
+    """The operator's clock, which is put forward rather than waited for."""
+
+    ahead = timedelta(0)
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + cls.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    monkeypatch.setattr(Clock, "ahead", timedelta(0))
+    monkeypatch.setattr(curation_audit_to_s3, "datetime", Clock)
+    return Clock
+
+
 def test_an_unsettled_window_is_waited_for_in_the_worker(
-    recent: Any, bucket: Bucket, log_text: Callable[[], str]
+    recent: Any, bucket: Bucket, clock: type[Clock], log_text: Callable[[], str]
 ) -> None:
     simulator, start, _ = recent
     end = datetime.now(timezone.utc).replace(microsecond=0)
-    result = export(bucket, start=start, end=end, settle_time=timedelta(seconds=2), deferrable=False)
-    assert datetime.now(timezone.utc) >= end + timedelta(seconds=2)
+    waits: list[float] = []
+
+    class Waiting(QuickEvent):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            assert simulator.requests == []
+            waits.append(timeout)
+            clock.ahead += timedelta(seconds=timeout)
+            return self.is_set()
+
+    exporting = operator(bucket, start=start, end=end, settle_time=timedelta(hours=1), deferrable=False)
+    vars(exporting)["_stop"] = Waiting()
+    result = exporting.execute({})
+    assert clock.now(timezone.utc) >= end + timedelta(hours=1)
+    # On a slow machine some of the hour has passed by itself.
+    assert 1800 < sum(waits) <= 3600
+    assert max(waits) <= 60
     assert bucket.content(result["key"]) == truth_jsonl(simulator, start, end)
     assert "has settled in" in log_text()
 
 
-def test_an_unsettled_window_is_waited_for_in_the_triggerer(recent: Any, bucket: Bucket) -> None:
+def test_an_unsettled_window_is_waited_for_in_the_triggerer(recent: Any, bucket: Bucket, clock: type[Clock]) -> None:
     simulator, start, _ = recent
     end = datetime.now(timezone.utc).replace(microsecond=0)
-    arguments = {"start": start, "end": end, "settle_time": timedelta(seconds=1), "deferrable": True}
+    arguments = {"start": start, "end": end, "settle_time": timedelta(hours=1), "deferrable": True}
     with pytest.raises(TaskDeferred) as deferred:
         export(bucket, **arguments)
     assert simulator.requests == []
@@ -448,7 +480,7 @@ def test_an_unsettled_window_is_waited_for_in_the_triggerer(recent: Any, bucket:
     assert "trigger" in path.lower()
 
     # Another worker goes on with a new operator, at a time when the window has settled.
-    threading.Event().wait(max(0.0, (end + timedelta(seconds=1.1) - datetime.now(timezone.utc)).total_seconds()))
+    clock.ahead = timedelta(hours=1)
     result = operator(bucket, **arguments).execute_complete({}, None)
     assert bucket.content(result["key"]) == truth_jsonl(simulator, start, end)
 

@@ -177,7 +177,8 @@ def test_a_time_out_fails(run: Run, monkeypatch: pytest.MonkeyPatch, mode: dict[
         ran = run(**mode)
     assert ran.state == "failed"
     assert type(ran.error).__name__ == "AirflowSensorTimeout"
-    assert ran.seconds < 30
+    # On a slow machine building Airflow's API takes most of it.
+    assert ran.seconds < 90
 
 
 def test_soft_fail_turns_a_time_out_into_a_skip(
@@ -196,7 +197,7 @@ def test_a_window_that_has_settled_is_not_waited_for(
     with simulated(monkeypatch):
         ran = run(**window, timeout=3600, soft_fail=soft_fail, **mode)
     assert ran.state == ("skipped" if soft_fail else "failed")
-    assert ran.seconds < 30
+    assert ran.seconds < 90
 
 
 @pytest.mark.parametrize("fault", LASTING)

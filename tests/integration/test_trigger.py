@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -100,15 +100,29 @@ def test_a_fault_that_passes_is_none(simulator: Simulator) -> None:
 
 
 def test_a_token_that_was_changed_is_read_again(simulator: Simulator) -> None:
-    it = trigger(min_events=10_000, deadline=datetime.now(timezone.utc) + timedelta(seconds=1.5))
+    number = len([event for event in simulator.truth(START, START + WIDTH) if event["action"] == "blocked"])
+    it = trigger(min_events=number + 1)
+
+    async def until(happened: Callable[[], bool]) -> None:
+        while not happened():
+            await asyncio.sleep(0.01)
+
+    async def change() -> None:
+        # Refused once, in the midst of its life: the connection is read again, and the poll is repeated.
+        await until(lambda: len(simulator.requests) >= 5)
+        simulator.fail_next(Fault.UNAUTHORIZED)
+        await until(lambda: any(request.fault is Fault.UNAUTHORIZED for request in simulator.requests))
+        simulator.insert(datetime.now(timezone.utc), action="blocked")
 
     async def collect() -> list[dict[str, Any]]:
-        # Refused once, in the midst of its life: the connection is read again, and the poll is repeated.
-        asyncio.get_running_loop().call_later(0.7, lambda: simulator.fail_next(Fault.UNAUTHORIZED))
-        return [event.payload async for event in it.run()]
+        changing = asyncio.create_task(change())
+        found = [event.payload async for event in it.run()]
+        await changing
+        return found
 
-    assert [event["status"] for event in asyncio.run(collect())] == ["timeout"]
-    assert any(request.fault is Fault.UNAUTHORIZED for request in simulator.requests)
+    [event] = asyncio.run(asyncio.wait_for(collect(), 30))
+    assert event["status"] == "found"
+    assert event["batch"]["count"] == number + 1
 
 
 def test_a_missing_connection_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
