@@ -75,6 +75,8 @@ class Server(ThreadingHTTPServer):
         self.answers: list[Answer] = []
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
+        #: Ends the answers that never end.
+        self.closing = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: broken connections are what is tested."""
@@ -121,14 +123,14 @@ def hang_up(handler: Handler) -> None:
 
 
 def silence(handler: Handler) -> None:
-    time.sleep(0.6)
+    handler.server.closing.wait(60)
     handler.close_connection = True
 
 
 def stalled_body(handler: Handler) -> None:
     handler.give(200, EMPTY[:10], {"Content-Length": str(len(EMPTY))})
     handler.wfile.flush()
-    time.sleep(0.6)
+    handler.server.closing.wait(60)
     handler.close_connection = True
 
 
@@ -148,6 +150,7 @@ def server() -> Iterator[Server]:
     thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01), daemon=True)
     thread.start()
     yield server
+    server.closing.set()
     server.shutdown()
     server.server_close()
     thread.join()

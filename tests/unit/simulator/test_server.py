@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import socket
+import threading
 import time
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -64,15 +66,17 @@ def test_one_connection_serves_many_requests() -> None:
         connection = http.client.HTTPConnection(simulator.host, simulator.port, timeout=10)
         connection.connect()
         address = connection.sock.getsockname()
-        started = time.perf_counter()
+        seconds = []
         for _ in range(50):
+            started = time.perf_counter()
             connection.request("GET", VERSION_PATH)
             answer = connection.getresponse()
             assert answer.status == 200
             assert answer.read()
+            seconds.append(time.perf_counter() - started)
             assert connection.sock is not None
             assert connection.sock.getsockname() == address
-        assert time.perf_counter() - started < 1.5  # with delayed acknowledgements it would be two seconds
+        assert median(seconds) < 0.02  # with delayed acknowledgements each would take twice as long
         connection.request("HEAD", VERSION_PATH)
         assert connection.getresponse().read() == b""
         connection.request("POST", AUDIT_PATH, body=b"unread")
@@ -135,8 +139,10 @@ def test_retry_after_in_seconds_and_as_a_date(session: requests.Session) -> None
         simulator.fail_next(Fault.THROTTLED_SECONDS)
         simulator.fail_next("429-date")
         assert get(session, simulator).headers["Retry-After"] == "7"
+        before = datetime.now(timezone.utc)
         date = parsedate_to_datetime(get(session, simulator).headers["Retry-After"])
-        assert 6 <= (date - datetime.now(timezone.utc)).total_seconds() <= 9
+        # Rounded up, since dates of HTTP are of whole seconds.
+        assert before + timedelta(seconds=7) < date <= datetime.now(timezone.utc) + timedelta(seconds=8)
 
 
 def test_a_redirect_leads_to_another_host_s_login_page(session: requests.Session) -> None:
@@ -210,7 +216,7 @@ def test_stalls_outlast_a_read_time_out_and_end_with_the_simulator(session: requ
                 time.sleep(0.01)
             started = time.perf_counter()
             simulator.stop()
-            assert time.perf_counter() - started < 2
+            assert time.perf_counter() - started < 20
             with pytest.raises(requests.RequestException):
                 stalled.result(timeout=5)
 
@@ -243,15 +249,25 @@ def test_latency_a_request_a_row_and_a_skipped_row(session: requests.Session) ->
             get(session, simulator, params={"offset": "400", "num_of_rows": "100"})
             return time.perf_counter() - started
 
-    usual = seconds()
+    usual = min(seconds() for _ in range(5))
     assert usual < 0.2 <= seconds(latency=0.2)
     assert seconds(latency_per_row=0.002) >= 0.2
     assert seconds(latency_per_skipped_row=0.0005) >= 0.2
 
 
 def test_requests_in_flight_are_counted(session: requests.Session) -> None:
-    with Simulator(SimulatorSettings(latency=0.3, **SMALL)) as simulator, ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: requests.get(simulator.url + VERSION_PATH, timeout=10), range(4)))
+    together = threading.Barrier(4)
+    with Simulator(SimulatorSettings(**SMALL)) as simulator, ThreadPoolExecutor(4) as pool:
+        reply = simulator.app._reply
+
+        def held(*args: Any) -> Any:
+            """Answer when four requests are in flight."""
+            together.wait(20)
+            return reply(*args)
+
+        simulator.app._reply = held  # type: ignore[method-assign]
+        list(pool.map(lambda _: requests.get(simulator.url + VERSION_PATH, timeout=25), range(4)))
+        simulator.app._reply = reply  # type: ignore[method-assign]
         assert max(record.in_flight for record in simulator.requests) == 4
         get(session, simulator, VERSION_PATH)
         assert simulator.requests[-1].in_flight == 1
@@ -277,7 +293,7 @@ def test_its_life() -> None:
             pass
         assert requests.get(simulator.url + VERSION_PATH, timeout=10).ok
         started = time.perf_counter()
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 20
     with idle:
         assert idle.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
