@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from cryptography import x509
@@ -56,10 +57,14 @@ def test_csv_takes_one_answer_where_the_server_gives_one(tmp_path: Path) -> None
 
 
 class InFlight:
-    """How many requests the server has at a time."""
+    """How many requests the server has at a time.
 
-    def __init__(self, simulator: Simulator) -> None:
+    :param wanted: pages behind the first one wait until as many have come, however late a slow machine sends them.
+    """
+
+    def __init__(self, simulator: Simulator, wanted: int = 1) -> None:
         self.most = 0
+        self._have_come = threading.Event()
         self._now = 0
         self._lock = threading.Lock()
         handle = simulator.app.handle
@@ -68,7 +73,12 @@ class InFlight:
             with self._lock:
                 self._now += 1
                 self.most = max(self.most, self._now)
+                if self.most >= wanted:
+                    self._have_come.set()
             try:
+                if parse_qs(request.query_string).get("offset", ["0"]) != ["0"]:
+                    self._have_come.wait(20)
+                    self._have_come.set()  # it was waited for once
                 return handle(request)
             finally:
                 with self._lock:
@@ -79,9 +89,9 @@ class InFlight:
 
 @pytest.mark.parametrize("concurrency", [1, 2, 4, 8])
 def test_pages_in_flight_are_bounded(concurrency: int) -> None:
-    # The more pages, the longer the first of them waits for the last to be asked for.
-    with simulated(events=1200, page_size=40, concurrency=concurrency, latency=0.04 * concurrency) as simulator:
-        in_flight = InFlight(simulator)
+    extra = {"timeout": [2, 30]}
+    with simulated(events=1200, page_size=40, concurrency=concurrency, latency=0.04, extra=extra) as simulator:
+        in_flight = InFlight(simulator, wanted=concurrency)
         assert sum(1 for _ in CurationAuditHook().iter_events(START, END)) == 1200
     assert in_flight.most == concurrency
 
