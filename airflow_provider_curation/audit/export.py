@@ -173,19 +173,22 @@ class WindowExport:
             raise StoppedError(f"The export of {self.window} was stopped; nothing of it was kept.")
 
 
-def export_until_whole(begin: Callable[[], WindowExport], keep: Callable[[WindowExport], None]) -> WindowExport:
+def export_until_whole(
+    begin: Callable[[], WindowExport], keep: Callable[[WindowExport], None], *, forgetting: bool = False
+) -> WindowExport:
     """Export a window, again from its beginning if its events changed while they were read.
 
     :param begin: makes a new try.
     :param keep: reads a try's bytes and puts them where they belong; it leaves nothing behind when reading raises.
+    :param forgetting: the server is forgetting the window, and what is left of it is wanted.
     :raises IncompleteExportError: if no try added up to the server's count, or the server counts fewer events than it
-        did in a try before.
+        did in a try before and is not ``forgetting``.
     """
     earlier: int | None = None
     for number in range(1, _TRIES + 1):
         export = begin()
         # Events that go while the window is read are not made good by reading it without them.
-        export.reader.counted_earlier = earlier
+        export.reader.counted_earlier = None if forgetting else earlier
         try:
             keep(export)
             break

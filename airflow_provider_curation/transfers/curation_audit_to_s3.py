@@ -276,7 +276,7 @@ class CurationAuditToS3Operator(BaseOperator):
             manifest = self._manifest(context, export, target, plan, present)
             return manifest.signed(signing_key) if signing_key else manifest
 
-        manifest = shielded(lambda: self._export(target, window, begin_checked, finish), stop)
+        manifest = shielded(lambda: self._export(target, plan, begin_checked, finish), stop)
         return self._announce(context, target, asdict(manifest), uploaded=True)
 
     # Arguments
@@ -418,7 +418,7 @@ class CurationAuditToS3Operator(BaseOperator):
     def _export(
         self,
         target: S3Object,
-        window: Window,
+        plan: Plan,
         begin: Callable[[], WindowExport],
         finish: Callable[[WindowExport], Manifest],
     ) -> Manifest:
@@ -432,11 +432,11 @@ class CurationAuditToS3Operator(BaseOperator):
                 target.upload(export.open())
 
         try:
-            export = export_until_whole(begin, keep)
+            export = export_until_whole(begin, keep, forgetting=plan.expired)
             manifest = finish(export)
-            self._check_stop(window)
+            self._check_stop(plan.window)
             target.put_manifest(manifest.to_json())
-            self._check_stop(window)
+            self._check_stop(plan.window)
         except BaseException:
             target.undo()
             raise

@@ -542,21 +542,37 @@ def test_an_export_that_did_not_add_up_is_made_again() -> None:
     assert kept == [jsonl(client.events)]
 
 
-def test_events_that_went_between_two_tries_are_not_left_out_in_silence() -> None:
-    client = Client(day_of(10))
-    given: list[bytes] = []
+class Losing:
+    """Keeps exports of a server that has lost two events when the first try fails."""
 
-    def keep(export: WindowExport) -> None:
-        if not given:
-            given.append(b"")
-            export.reader.pages().__next__()
-            del client.events[:2]
+    def __init__(self) -> None:
+        self.client = Client(day_of(10))
+        self.given: list[bytes] = []
+        self._tries = 0
+
+    def begin(self) -> WindowExport:
+        return make(self.client, compression="none")
+
+    def keep(self, export: WindowExport) -> None:
+        self._tries += 1
+        if self._tries == 1:
+            next(export.reader.pages())
+            del self.client.events[:2]
             raise IncompleteExportError("two have gone")
-        given.append(read(export))
+        self.given.append(read(export))
 
+
+def test_events_that_went_between_two_tries_are_not_left_out_in_silence() -> None:
+    losing = Losing()
     with pytest.raises(IncompleteExportError, match="counts 8 events, and counted 10 when the window was read before"):
-        export_until_whole(lambda: make(client, compression="none"), keep)
-    assert given == [b""]
+        export_until_whole(losing.begin, losing.keep)
+    assert losing.given == []
+
+
+def test_what_is_left_of_a_window_that_is_being_forgotten_can_be_had() -> None:
+    losing = Losing()
+    export_until_whole(losing.begin, losing.keep, forgetting=True)
+    assert losing.given == [jsonl(losing.client.events)]
 
 
 def test_a_window_that_begins_before_the_server_s_memory_is_not_read() -> None:
