@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -68,7 +69,9 @@ def test_no_object_is_read_without_need(archive: MemoryArchive, exporter: Export
     archive.etags[copied] = "of-a-copy"
     assert found(check(archive)) == []
     assert archive.reads == [copied]
-    assert 0 < check(archive, reading=0.5).objects_read < 14
+    random.seed(7)
+    # The copy is read in any case.
+    assert 1 < check(archive, reading=0.5).objects_read < 14
 
 
 def test_a_manifest_that_is_no_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
