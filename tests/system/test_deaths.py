@@ -107,8 +107,8 @@ def test_the_triggerer_is_killed_while_a_window_settles(deployed: Deployment) ->
     assert deployed.under("settle") == []
     deployed.airflow.start("triggerer")
     assert deployed.ended("settle", run) == "success"
+    # In however many tries: a busy Airflow 3.3 may fail a deferred task, which is why deferrable tasks need retries.
     deployed.assert_complete("settle", [span])
-    assert deployed.tries("settle", run) == 1
 
 
 def test_postgresql_is_restarted(deployed: Deployment) -> None:
