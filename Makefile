@@ -150,10 +150,10 @@ RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-a
 .PHONY: $(patsubst %,constraints-%,$(MINORS) $(LEAST))
 $(patsubst %,constraints-%,$(MINORS) $(LEAST)): constraints-%: $(BIN)/uv
 	@echo "Resolving for Airflow $* ..."
-	@printf '%s\n' $(foreach each,$(NOT_WITH) $(NOT_WITH_$*),'$(each)') > $(VENV)/limits.txt
-	@$(if $(filter $(LEAST),$*),$(RESOLVE) --no-deps --resolution lowest-direct >> $(VENV)/limits.txt)
+	@printf '%s\n' $(foreach each,$(NOT_WITH) $(NOT_WITH_$*),'$(each)') > $(VENV)/limits-$*.txt
+	@$(if $(filter $(LEAST),$*),$(RESOLVE) --no-deps --resolution lowest-direct >> $(VENV)/limits-$*.txt)
 	@{ echo "# Pins for Airflow $* on Python 3.10 to $(or $(LAST_PYTHON_$*),3.13). Refresh with: make constraints"; \
-	  $(RESOLVE) --upgrade --group dev <(echo "apache-airflow==$(*:-least=).*") --constraints $(VENV)/limits.txt \
+	  $(RESOLVE) --upgrade --group dev <(echo "apache-airflow==$(*:-least=).*") --constraints $(VENV)/limits-$*.txt \
 	  | sed -E "s/ and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//; s/ ; sys_platform == 'darwin' or sys_platform == 'linux'$$//"; \
 	} > $(VENV)/airflow-$*.txt
 	@if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$*.txt; then echo "An address or an option is no pin" >&2; exit 1; fi
