@@ -196,8 +196,19 @@ class WindowReader:
             chunk.before = total
         if self._source.end_inclusive:
             self._check_last_seconds()
+        self._check_forgotten()
+        if self.total_before == 0:
+            check_entitled(self._source.entitled, self.window)
+        if self.total_before is None:
+            log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
+
+    def _check_forgotten(self) -> None:
+        """Hold that the server knew the whole window when it counted: later counts would agree, and miss a part.
+
+        :raises ExpiredWindowError: if it may have forgotten a part.
+        :raises IncompleteExportError: if it counted more events in an earlier reading.
+        """
         if self._retention is not None:
-            # Counts made after a part was forgotten agree with each other, and miss it.
             check_remembered(self.window, self._retention, datetime.now(timezone.utc))
         total, earlier = self.total_before, self.counted_earlier
         if total is not None and earlier is not None and total < earlier:
@@ -206,10 +217,6 @@ class WindowReader:
                 "before. It has forgotten or removed some, which cannot be exported any more. If the window is as old "
                 "as the server's retention, export what is left of it with a later start."
             )
-        if self.total_before == 0:
-            check_entitled(self._source.entitled, self.window)
-        if self.total_before is None:
-            log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
 
     def _check_last_seconds(self) -> None:
         """Hold that no event lies between the last second that is asked for and the end, where ends are inclusive.
