@@ -69,7 +69,7 @@ test-unit: $(STAMP) ## Unit tests only
 
 .PHONY: test-least
 test-least: ## Unit tests and exports with the oldest versions that pyproject.toml lets in
-	@$(MAKE) --no-print-directory test AIRFLOW=$(LEAST) ARGS="tests/unit tests/integration/test_operator.py $(ARGS)"
+	@$(MAKE) --no-print-directory test AIRFLOW=$(LEAST) ARGS="tests/unit tests/integration/exporting/test_operator.py $(ARGS)"
 
 .PHONY: test-dags
 test-dags: $(STAMP) ## The example DAGs only

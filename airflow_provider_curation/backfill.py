@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 from itertools import product
 from typing import Any
 
+from airflow_provider_curation.audit.clipping import Clipped, clip
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import InvalidArgumentError, MissingExportsError
-from airflow_provider_curation.audit.pieces import Clipped, clip
 from airflow_provider_curation.audit.window import Window, format_utc
 from airflow_provider_curation.compat import conf, ending_without_retries
 

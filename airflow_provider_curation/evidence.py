@@ -16,17 +16,17 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_curation.audit.digest import read_chain
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError
-from airflow_provider_curation.audit.findings import Kind, Report
-from airflow_provider_curation.audit.keys import SecretKey
-from airflow_provider_curation.audit.local_archive import LocalArchive
-from airflow_provider_curation.audit.verify import Check, Count, Reading, verify
+from airflow_provider_curation.audit.evidence.findings import Kind, Report
+from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
+from airflow_provider_curation.audit.evidence.seal import read_chain
+from airflow_provider_curation.audit.evidence.verification import Check, Count, Reading, verify
+from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window, check_duration
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.archive import Archive
+    from airflow_provider_curation.audit.evidence.archive import Archive
 
 __all__ = ["Report", "SecretKey", "verify_archive"]
 
@@ -124,7 +124,7 @@ def _archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple
     if not bucket:
         raise InvalidArgumentError(f"{location!r} names no bucket.")
     # Loads boto, which a folder does not need.
-    from airflow_provider_curation.transfers.s3_archive import S3Archive
+    from airflow_provider_curation.s3.archive import S3Archive
 
     prefix = prefix.rstrip("/")
     return S3Archive(bucket, aws_conn_id=aws_conn_id), f"{prefix}/" if prefix else ""
@@ -178,8 +178,8 @@ def _protect(
         return
     if isinstance(archive, LocalArchive):
         raise InvalidArgumentError("object_lock_* and s3_extra_args go with an s3:// location.")
-    from airflow_provider_curation.transfers.object_lock import wanted_lock
-    from airflow_provider_curation.transfers.s3_archive import S3Archive
+    from airflow_provider_curation.s3.archive import S3Archive
+    from airflow_provider_curation.s3.object_lock import wanted_lock
 
     assert isinstance(archive, S3Archive)
     archive.protect(wanted_lock(period, now, *lock), extra_args or {})

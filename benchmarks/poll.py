@@ -28,11 +28,11 @@ sys.path.insert(0, str(ROOT))
 if "AIRFLOW_HOME" not in os.environ:
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 
-from airflow_provider_curation.audit.client import AuditClient  # noqa: E402
+from airflow_provider_curation.audit.api.client import AuditClient  # noqa: E402
+from airflow_provider_curation.audit.api.session import PlatformSession  # noqa: E402
 from airflow_provider_curation.audit.filters import EventFilter  # noqa: E402
-from airflow_provider_curation.audit.poller import Poller  # noqa: E402
-from airflow_provider_curation.audit.search import Search  # noqa: E402
-from airflow_provider_curation.audit.session import PlatformSession  # noqa: E402
+from airflow_provider_curation.audit.polling.poller import Poller  # noqa: E402
+from airflow_provider_curation.audit.polling.search import Search  # noqa: E402
 from airflow_provider_curation.simulator import NewId, Simulator, SimulatorSettings  # noqa: E402
 
 NOON = datetime(2026, 3, 9, 12, tzinfo=timezone.utc)

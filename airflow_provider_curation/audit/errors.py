@@ -7,10 +7,24 @@ retries.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from airflow_provider_curation.audit.query import Asked
+
+@dataclass(frozen=True)
+class Asked:
+    """What an error says was asked: enough to ask it again by hand, and no credential."""
+
+    path: str
+    #: A ``Window``, whose module imports this one.
+    window: object = None
+    page: str = ""
+    method: str = "GET"
+
+    def __str__(self) -> str:
+        window = f" for {self.window}" if self.window else ""
+        page = f" ({self.page})" if self.page else ""
+        return f"{self.method} {self.path}{window}{page}"
 
 
 class CurationAuditError(Exception):

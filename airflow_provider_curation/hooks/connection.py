@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from airflow_provider_curation.audit.api.session import BearerAuth
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.session import BearerAuth
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0

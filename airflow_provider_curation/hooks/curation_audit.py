@@ -15,19 +15,19 @@ import msgspec
 from airflow.providers.http.hooks.http import HttpHook
 
 from airflow_provider_curation import __version__
-from airflow_provider_curation.audit.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.api.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.api.query import Direction, Query
+from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.endpoint import JSON_ROWS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, UnexpectedAnswerError
-from airflow_provider_curation.audit.export import FileFormat, WindowExport, export_until_whole
+from airflow_provider_curation.audit.exporting.window_export import FileFormat, WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.page import refuse_json
-from airflow_provider_curation.audit.personal import Treatment
-from airflow_provider_curation.audit.poller import Poller
-from airflow_provider_curation.audit.query import Direction, Query
-from airflow_provider_curation.audit.reader import WindowReader, check_entitled
-from airflow_provider_curation.audit.search import Search
-from airflow_provider_curation.audit.session import PlatformSession
-from airflow_provider_curation.audit.source import JsonSource
+from airflow_provider_curation.audit.pages.page import refuse_json
+from airflow_provider_curation.audit.polling.poller import Poller
+from airflow_provider_curation.audit.polling.search import Search
+from airflow_provider_curation.audit.reading.reader import WindowReader, check_entitled
+from airflow_provider_curation.audit.reading.source import JsonSource
+from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.compat import AirflowNotFoundException, airflow_version, mask_secret
 from airflow_provider_curation.hooks.connection import ConnectionSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.keys import SecretKey
+from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.compat import AirflowNotFoundException, get_connection, mask_secret
 
 

@@ -12,8 +12,8 @@ from airflow_provider_curation.compat import BaseOperator, ending_without_retrie
 from airflow_provider_curation.interval import window_of_run
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.keys import SecretKey
-    from airflow_provider_curation.audit.verify import Reading
+    from airflow_provider_curation.audit.evidence.verification import Reading
+    from airflow_provider_curation.audit.secret_key import SecretKey
     from airflow_provider_curation.compat import Context
 
 OnFinding = Literal["fail", "warn", "return"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, PollFailedError
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.outcome import MAX_FAILURES, Judge, Kind, Outcome, revive
-from airflow_provider_curation.audit.search import Search
+from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Kind, Outcome, revive
+from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.window import format_utc
 from airflow_provider_curation.compat import (
     AirflowSensorTimeout,
@@ -25,7 +25,7 @@ from airflow_provider_curation.compat import (
 from airflow_provider_curation.interval import end_of_search, start_of_search
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.poller import Poller
+    from airflow_provider_curation.audit.polling.poller import Poller
     from airflow_provider_curation.compat import Context
 
 #: What Airflow resumes a task with that it fails for its trigger's sake.
@@ -190,7 +190,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         now = datetime.now(timezone.utc)
         try:
             if self._poller is None:
-                from airflow_provider_curation.audit.poller import POLL_RETRY
+                from airflow_provider_curation.audit.polling.poller import POLL_RETRY
                 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 
                 hook = CurationAuditHook(self.curation_conn_id, retry=None if patient else POLL_RETRY)

@@ -20,7 +20,7 @@ from airflow_provider_curation.audit.errors import (
     ObjectExistsError,
     StoppedError,
 )
-from airflow_provider_curation.audit.replacing import Plan, Present, check_replacement, may_be_unchanged
+from airflow_provider_curation.audit.evidence.replacement import Plan, Present, check_replacement, may_be_unchanged
 from airflow_provider_curation.audit.retention import check_remembered, forgotten
 from airflow_provider_curation.audit.window import Window, check_duration, format_utc
 from airflow_provider_curation.compat import (
@@ -34,18 +34,18 @@ from airflow_provider_curation.compat import (
 )
 from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
-from airflow_provider_curation.transfers.location import DEFAULT_KEY, bucket_and_key
+from airflow_provider_curation.s3.location import DEFAULT_KEY, bucket_and_key
 from airflow_provider_curation.transfers.shielded import shielded
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.export import FileFormat, WindowExport
+    from airflow_provider_curation.audit.evidence.manifest import Manifest
+    from airflow_provider_curation.audit.exporting.window_export import FileFormat, WindowExport
     from airflow_provider_curation.audit.filters import EventFilter
-    from airflow_provider_curation.audit.keys import SecretKey
-    from airflow_provider_curation.audit.manifest import Manifest
-    from airflow_provider_curation.audit.personal import Treatment
+    from airflow_provider_curation.audit.secret_key import SecretKey
+    from airflow_provider_curation.audit.treatment import Treatment
     from airflow_provider_curation.compat import Context
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
-    from airflow_provider_curation.transfers.s3_object import S3Object
+    from airflow_provider_curation.s3.exported_object import S3Object
 
 #: A window that ends later than this is a mistake, and not waited for.
 MOST_AHEAD = timedelta(days=1)
@@ -286,7 +286,7 @@ class CurationAuditToS3Operator(BaseOperator):
         return "dry_run" if self.dry_run else "events"
 
     def _file_format(self) -> FileFormat:
-        from airflow_provider_curation.audit.export import FileFormat
+        from airflow_provider_curation.audit.exporting.window_export import FileFormat
 
         if self.on_expired not in ("fail", "skip", "warn"):
             raise InvalidArgumentError(f"on_expired={self.on_expired!r} is unknown; it is one of fail, skip, warn.")
@@ -298,7 +298,7 @@ class CurationAuditToS3Operator(BaseOperator):
         return EventFilter.of(self.actions, self.package_types, self.repositories, self.policies)
 
     def _treatment(self) -> Treatment:
-        from airflow_provider_curation.audit.personal import Pseudonymizer, Treatment, check_fields
+        from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment, check_fields
         from airflow_provider_curation.hooks.secret import key_of_connection
 
         if self.csv_safe and self.file_format != "csv":
@@ -318,14 +318,14 @@ class CurationAuditToS3Operator(BaseOperator):
 
     def _object_lock(self, window: Window, now: datetime) -> dict[str, Any]:
         """Return how the object is to be protected, as a manifest says it."""
-        from airflow_provider_curation.transfers.object_lock import wanted_lock
+        from airflow_provider_curation.s3.object_lock import wanted_lock
 
         return wanted_lock(
             window, now, self.object_lock_mode, self.object_lock_retain_until, bool(self.object_lock_legal_hold)
         )
 
     def _target(self, window: Window, file_format: FileFormat, lock: dict[str, Any]) -> S3Object:
-        from airflow_provider_curation.transfers.s3_object import S3Object
+        from airflow_provider_curation.s3.exported_object import S3Object
 
         bucket, key = self._location(window, file_format)
         return S3Object(
@@ -394,7 +394,7 @@ class CurationAuditToS3Operator(BaseOperator):
 
         It costs one reading of the window, which ends early once the server's count differs from the manifest's.
         """
-        from airflow_provider_curation.audit.manifest import signature_fault
+        from airflow_provider_curation.audit.evidence.manifest import signature_fault
         from airflow_provider_curation.transfers.progress import ProgressLog
 
         before = present.manifest
@@ -422,7 +422,7 @@ class CurationAuditToS3Operator(BaseOperator):
         begin: Callable[[], WindowExport],
         finish: Callable[[WindowExport], Manifest],
     ) -> Manifest:
-        from airflow_provider_curation.audit.export import export_until_whole
+        from airflow_provider_curation.audit.exporting.window_export import export_until_whole
         from airflow_provider_curation.transfers.progress import ProgressLog
 
         started = time.monotonic()
@@ -460,7 +460,7 @@ class CurationAuditToS3Operator(BaseOperator):
     def _manifest(
         self, context: Context, export: WindowExport, target: S3Object, plan: Plan, present: Present
     ) -> Manifest:
-        from airflow_provider_curation.audit.manifest import Manifest
+        from airflow_provider_curation.audit.evidence.manifest import Manifest
 
         return Manifest(
             **export.facts(),

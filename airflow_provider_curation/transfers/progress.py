@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from airflow_provider_curation.audit.export import WindowExport
+from airflow_provider_curation.audit.exporting.window_export import WindowExport
 
 _SECONDS = 10.0
 

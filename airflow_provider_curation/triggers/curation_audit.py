@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, UndefinedWindowError
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.outcome import MAX_FAILURES, Judge, Kind, Outcome, describe
-from airflow_provider_curation.audit.search import Search
+from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Kind, Outcome, describe
+from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.window import format_utc, to_utc
 from airflow_provider_curation.compat import (
     AirflowNotFoundException,
@@ -26,7 +26,7 @@ from airflow_provider_curation.compat import (
 from airflow_provider_curation.interval import end_of_search
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.poller import Poller
+    from airflow_provider_curation.audit.polling.poller import Poller
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 
 _JITTER = 0.1
@@ -234,7 +234,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
 
         def build() -> Poller:
             # Imports and TLS settings take their time, which is not the event loop's.
-            from airflow_provider_curation.audit.poller import POLL_RETRY
+            from airflow_provider_curation.audit.polling.poller import POLL_RETRY
             from airflow_provider_curation.hooks.curation_audit import CurationAuditHook, no_connection
 
             if connection is None:

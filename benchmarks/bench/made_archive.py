@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from hashlib import md5, sha256
 
-from airflow_provider_curation.audit.manifest import MANIFEST_SUFFIX, Manifest
+from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, Manifest
 from airflow_provider_curation.audit.window import Window, format_utc
-from airflow_provider_curation.transfers.location import DEFAULT_KEY
+from airflow_provider_curation.s3.location import DEFAULT_KEY
 
 BUCKET = "audit-archive"
 PREFIX = "curation/"

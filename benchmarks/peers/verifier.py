@@ -20,7 +20,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: F401
 from bench.made_archive import BUCKET, PREFIX, hour
 
 from airflow_provider_curation.evidence import verify_archive
-from airflow_provider_curation.transfers import s3_archive  # noqa: F401
+from airflow_provider_curation.s3 import archive as s3_archive  # noqa: F401
 
 WORKERS = 8
 

@@ -32,14 +32,16 @@ import botocore.session
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
-from airflow_provider_curation.audit import client, export, reader
-from airflow_provider_curation.audit.client import RetryPolicy
+from airflow_provider_curation.audit.api import client
+from airflow_provider_curation.audit.api.client import RetryPolicy
+from airflow_provider_curation.audit.exporting import window_export
+from airflow_provider_curation.audit.reading import reader
 
-if "tests.integration.support" not in sys.modules:
-    pytest.register_assert_rewrite("tests.integration.support")
+if "tests.support.exports" not in sys.modules:
+    pytest.register_assert_rewrite("tests.support.exports")
 
-from tests.integration.dags import airflow_database, empty_bucket
-from tests.integration.support import AWS, Bucket, QuickEvent, aws_connection, s3_client
+from tests.support.dags import airflow_database, empty_bucket
+from tests.support.exports import AWS, Bucket, QuickEvent, aws_connection, s3_client
 
 settings.register_profile(
     "repeatable",
@@ -63,7 +65,7 @@ def quick_waits() -> Iterator[None]:
     quick = SimpleNamespace(**{**vars(threading), "Event": QuickEvent})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "RetryPolicy", policy)
-        for module in (reader, export):
+        for module in (reader, window_export):
             patch.setattr(module, "threading", quick)
         yield
 

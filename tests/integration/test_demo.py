@@ -367,7 +367,7 @@ def test_its_day_is_the_latest_that_has_settled(demo_modules: None) -> None:
             "INFO [airflow.task.operators.airflow_provider_curation.transfers.x.Y] Exporting events\n",
             "Exporting events",
         ),
-        ("WARNING [airflow_provider_curation.audit.client] Try 1 of 8 failed\n", "WARNING: Try 1 of 8 failed"),
+        ("WARNING [airflow_provider_curation.audit.api.client] Try 1 of 8 failed\n", "WARNING: Try 1 of 8 failed"),
         ("INFO [airflow.models.dagrun] airflow_provider_curation\n", None),
         ("[2026-03-09 14:51:03,000] {curation_audit_to_s3.py:189} INFO - Exporting events\n", None),
     ],

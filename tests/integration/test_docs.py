@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.audit.findings import MENDED_BY_EXPORT, Kind
-from airflow_provider_curation.audit.manifest import Manifest
-from airflow_provider_curation.transfers.location import DEFAULT_KEY
-from tests.integration.support import Bucket, export, s3_client, simulated
+from airflow_provider_curation.audit.evidence.findings import MENDED_BY_EXPORT, Kind
+from airflow_provider_curation.audit.evidence.manifest import Manifest
+from airflow_provider_curation.s3.location import DEFAULT_KEY
+from tests.support.exports import Bucket, export, s3_client, simulated
 
 DOCS = Path(__file__).parents[2] / "docs"
 

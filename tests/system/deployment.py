@@ -19,8 +19,8 @@ from urllib.parse import quote
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-from tests.integration.s3_proxy import S3Proxy
-from tests.integration.support import Bucket, aws_connection, csv_of, s3_client, truth_csv, truth_jsonl
+from tests.support.exports import Bucket, aws_connection, csv_of, s3_client, truth_csv, truth_jsonl
+from tests.support.s3_proxy import S3Proxy
 from tests.system.markers import HEADER, LOGIN, PASSWORD, TOKEN, WRONG, plant
 from tests.system.postgres import Postgres, postgres
 from tests.system.processes import AIRFLOW_3, Airflow, eventually, free_port

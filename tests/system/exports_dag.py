@@ -7,9 +7,9 @@ from airflow import __version__
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
+from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
-from airflow_provider_curation.transfers.location import DEFAULT_KEY
 
 AIRFLOW_3 = not __version__.startswith("2.")
 #: The midnight that the scenarios count their days from.

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_curation.simulator import Simulator
 from airflow_provider_curation.simulator.replies import Reply, Request
-from tests.integration.s3_proxy import Failure
+from tests.support.s3_proxy import Failure
 from tests.system.deployment import LARGE_EVENTS, Deployment, Gate, Span
 from tests.system.markers import PACKAGE, plant
 from tests.system.processes import eventually

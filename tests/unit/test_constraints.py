@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.unit.pyproject import project
+from tests.support.pyproject import project
 
 LEAST = Path(__file__).parents[2] / "constraints" / "airflow-2.11-least.txt"
 

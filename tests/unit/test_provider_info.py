@@ -16,7 +16,7 @@ import pytest
 
 import airflow_provider_curation
 from airflow_provider_curation import get_provider_info as module
-from tests.unit.pyproject import project
+from tests.support.pyproject import project
 
 INFO: dict[str, Any] = module.get_provider_info()
 DISTRIBUTION = "airflow-provider-curation"

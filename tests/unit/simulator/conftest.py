@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-from tests.unit.simulator.tenants import END, START, Tenant
+from tests.support.tenants import END, START, Tenant
 
 
 @pytest.fixture

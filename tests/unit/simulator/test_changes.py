@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.simulator import Delete, Fault, Hide, Insert, NewId, Reveal
-from tests.unit.simulator.tenants import END, START, Tenant, z
+from tests.support.tenants import END, START, Tenant, z
 
 pytestmark = pytest.mark.timeout(30)
 Make = Callable[..., Tenant]

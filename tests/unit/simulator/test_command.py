@@ -21,7 +21,7 @@ from airflow_provider_curation.simulator import Delete, Fault, Hide, Insert, Las
 from airflow_provider_curation.simulator.__main__ import _parser
 from airflow_provider_curation.simulator.flags import flag, settings_from, shown, table
 from airflow_provider_curation.simulator.settings import switches
-from tests.unit.simulator.tenants import END, START
+from tests.support.tenants import END, START
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.simulator import CsvCount, CsvQuoting, EventShape, LineEnd, OverLimit, ZipTime
 from airflow_provider_curation.simulator.events_csv import COLUMNS, POLICY_COLUMNS
-from tests.unit.simulator.tenants import END, START, Tenant, records
+from tests.support.tenants import END, START, Tenant, records
 
 pytestmark = pytest.mark.timeout(30)
 Make = Callable[..., Tenant]

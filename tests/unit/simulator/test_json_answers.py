@@ -24,7 +24,7 @@ from airflow_provider_curation.simulator import (
     RowsEcho,
 )
 from airflow_provider_curation.simulator.replies import Request
-from tests.unit.simulator.tenants import END, START, Tenant, z
+from tests.support.tenants import END, START, Tenant, z
 
 pytestmark = pytest.mark.timeout(30)
 Make = Callable[..., Tenant]

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, ENTITLEMENT_PATH, VERSION_PATH
 from airflow_provider_curation.simulator import ErrorBody, SimulatorSettings
 from airflow_provider_curation.simulator.replies import Request
-from tests.unit.simulator.tenants import START, Tenant, z
+from tests.support.tenants import START, Tenant, z
 
 pytestmark = pytest.mark.timeout(30)
 Make = Callable[..., Tenant]

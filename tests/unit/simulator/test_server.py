@@ -24,7 +24,7 @@ import requests
 
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, ENTITLEMENT_PATH, VERSION_PATH
 from airflow_provider_curation.simulator import Delete, Fault, Simulator, SimulatorSettings
-from tests.unit.simulator.tenants import END, START, z
+from tests.support.tenants import END, START, z
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -1,0 +1,1 @@
+"""What an archive holds, and whether it is whole."""

@@ -1,0 +1,75 @@
+"""A folder as an archive: what was copied from S3 can be verified offline, with neither S3 nor Airflow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.evidence.archive import Entry
+
+_CHUNK_BYTES: Final = 1 << 20
+
+
+class LocalArchive:
+    """The files below a folder, by keys relative to it.
+
+    They have no ETags, so that a verification reads every object.
+
+    :raises InvalidArgumentError: if there is no such folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._root = Path(folder)
+        if not self._root.is_dir():
+            raise InvalidArgumentError(f"{str(folder)!r} is no folder; give one that holds a copy of the archive.")
+
+    def uri(self, key: str) -> str:
+        return str(self._root / key)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Give the files below a prefix in the order in which S3 lists keys."""
+        folder = prefix.rpartition("/")[0]
+        for found in _walk(self._root / folder, f"{folder}/" if folder else ""):
+            if found.key.startswith(prefix):
+                yield found
+
+    def read(self, key: str) -> bytes | None:
+        """Return a small file; ``None`` if there is none."""
+        try:
+            return (self._root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Give a file's bytes piece by piece."""
+        with (self._root / key).open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
+    def put_new(self, key: str, body: bytes) -> bool:
+        """Write a small file, unless there is one; say whether it was written."""
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("xb") as file:
+                file.write(body)
+        except FileExistsError:
+            return False
+        return True
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
+    try:
+        with os.scandir(folder) as found:
+            # A folder's name counts with its slash: S3 lists "a.x" before "a/x".
+            below = sorted((each.name + "/" * each.is_dir(follow_symlinks=False), each) for each in found)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, each in below:
+        if name.endswith("/"):
+            yield from _walk(folder / each.name, prefix + name)
+        elif each.is_file():
+            yield Entry(prefix + name, each.stat().st_size)

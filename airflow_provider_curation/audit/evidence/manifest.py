@@ -1,0 +1,201 @@
+"""What an export holds, as data: written beside the object, read by auditors and by checks for gaps.
+
+``manifest.schema.json`` beside this module is its JSON Schema. A signature is made over the manifest's canonical form,
+so that it can be checked with nothing but JSON, HMAC and the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
+from typing import Any, Final
+
+from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.window import Window
+
+MANIFEST_VERSION: Final = 1
+MANIFEST_SUFFIX: Final = ".manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One export.
+
+    :param start: the window's start, inclusive, in UTC.
+    :param end: the window's end, exclusive.
+    :param stream: ``events`` or ``dry_run``.
+    :param instance: the server, as in the key.
+    :param events_read: events that the server gave.
+    :param events: events in the object; fewer than were read if ``filters`` is not empty.
+    :param rows: lines (JSONL) or rows (CSV, header apart) in the object.
+    :param actions: events in the object by action.
+    :param package_types: events in the object by package type.
+    :param policies: events in the object by the name of each policy that affected them.
+    :param first_id: id of the object's first event; ``None`` if it has none. Likewise its time, and the last event's.
+    :param total_before: the server's count of the window before reading; ``None`` if it gave none.
+    :param total_after: the same, after reading.
+    :param reconciled: whether the events read are as many as both counts.
+    :param reconciled_why: what that rests on, in words.
+    :param filters: what was wanted, by list; empty for everything.
+    :param personal_data: what was altered: ``pseudonymized`` (fields), ``pseudonym_key_id``, ``csv_safe``.
+    :param size: bytes of the object.
+    :param sha256: of the object.
+    :param etag: of the object, as S3 gave it; it changes when S3 holds other bytes, and when the object is copied.
+    :param version_id: of the object, in a bucket with versions.
+    :param encryption: how S3 encrypted the object: ``algorithm``, ``kms_key_id``; empty if it did not say.
+    :param object_lock: ``mode``, ``retain_until``, ``legal_hold``; empty without.
+    :param content_size: bytes of the uncompressed content.
+    :param content_sha256: of the uncompressed content, the same whatever the compression.
+    :param settle_seconds: how long after the window's end it was read at the earliest.
+    :param exported_at: when the object was finished.
+    :param dag_run: the DAG, run, task and try that made the export.
+    :param replaces: SHA-256 of the manifest that this one took the place of; ``None`` for the first one.
+    :param signature: ``algorithm``, ``key_id`` and ``value`` over the canonical form of all other fields.
+    """
+
+    start: str
+    end: str
+    stream: str
+    instance: str
+    bucket: str
+    key: str
+    format: str
+    compression: str
+    events_read: int
+    events: int
+    rows: int
+    actions: dict[str, int]
+    first_id: int | None
+    first_created_at: str | None
+    last_id: int | None
+    last_created_at: str | None
+    total_before: int | None
+    total_after: int | None
+    reconciled: bool
+    filters: dict[str, list[str]]
+    size: int
+    sha256: str
+    content_size: int
+    content_sha256: str
+    settle_seconds: int
+    provider_version: str
+    airflow_version: str
+    dag_run: dict[str, Any] = field(default_factory=dict)
+    manifest_version: int = MANIFEST_VERSION
+    package_types: dict[str, int] = field(default_factory=dict)
+    policies: dict[str, int] = field(default_factory=dict)
+    reconciled_why: str = ""
+    personal_data: dict[str, Any] = field(default_factory=dict)
+    etag: str | None = None
+    version_id: str | None = None
+    encryption: dict[str, str] = field(default_factory=dict)
+    object_lock: dict[str, Any] = field(default_factory=dict)
+    exported_at: str | None = None
+    replaces: str | None = None
+    signature: dict[str, str] | None = None
+
+    def to_json(self) -> bytes:
+        """Return the manifest as indented JSON with sorted keys."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True).encode() + b"\n"
+
+    def signed(self, key: SecretKey) -> Manifest:
+        """Return the same manifest with a signature."""
+        return replace(self, signature=sign(asdict(self), key))
+
+
+class ManifestError(ValueError):
+    """A file that is no manifest of a version known here."""
+
+
+@dataclass(frozen=True)
+class StoredManifest:
+    """A manifest as it was read back: what it says, the SHA-256 of the file, and its window.
+
+    :raises ManifestError: (from :meth:`parse`) if it is no manifest.
+    """
+
+    facts: Mapping[str, Any]
+    sha256: str
+    window: Window
+
+    @classmethod
+    def parse(cls, body: bytes) -> StoredManifest:
+        """Read a manifest; only what checks rest on has to be there, so that later versions can be read too."""
+        try:
+            facts = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"no JSON ({error})") from None
+        if not isinstance(facts, dict):
+            raise ManifestError("JSON that is no object")
+        for name, kind in _CHECKED.items():
+            if not isinstance(facts.get(name), kind) or (kind is int and isinstance(facts[name], bool)):
+                raise ManifestError(f"{name} is {'missing' if name not in facts else 'of another kind'}")
+        try:
+            window = Window.parse(facts["start"], facts["end"])
+        except ValueError as error:
+            raise ManifestError(str(error)) from None
+        return cls(facts, hashlib.sha256(body).hexdigest(), window)
+
+    @property
+    def series(self) -> tuple[str, str, str]:
+        """What belongs together: the instance, the stream and the format."""
+        return self.facts["instance"], self.facts["stream"], self.facts["format"]
+
+    @property
+    def treatment(self) -> tuple[Any, Any]:
+        """What was left out or altered on the way, in a form that can be compared."""
+        personal = {name: value for name, value in (self.facts.get("personal_data") or {}).items() if value}
+        return self.facts.get("filters") or {}, personal
+
+
+_CHECKED: Final[dict[str, type]] = {
+    "manifest_version": int,
+    "start": str,
+    "end": str,
+    "stream": str,
+    "instance": str,
+    "format": str,
+    "key": str,
+    "events": int,
+    "events_read": int,
+    "size": int,
+    "sha256": str,
+    "reconciled": bool,
+    "filters": dict,
+}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of manifests."""
+    text = files("airflow_provider_curation.audit.evidence").joinpath("manifest.schema.json").read_text()
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def canonical(facts: Mapping[str, Any]) -> bytes:
+    """Return what is signed: everything but the signature, as JSON with sorted keys, no spaces, and in ASCII."""
+    unsigned = {name: value for name, value in facts.items() if name != "signature"}
+    return json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def sign(facts: Mapping[str, Any], key: SecretKey) -> dict[str, str]:
+    """Return the signature of a manifest or digest."""
+    return {"algorithm": "HMAC-SHA256", "key_id": key.id, "value": key.hmac(canonical(facts))}
+
+
+def signature_fault(facts: Mapping[str, Any], keys: Iterable[SecretKey]) -> str | None:
+    """Say what is wrong with a signature, or ``None`` if one of the keys made it."""
+    signature = facts.get("signature")
+    if not isinstance(signature, dict):
+        return "is not signed"
+    if signature.get("algorithm") != "HMAC-SHA256":
+        return f"is signed with an unknown algorithm ({signature.get('algorithm')!r})"
+    key = next((key for key in keys if key.id == signature.get("key_id")), None)
+    if key is None:
+        return f"is signed with another key ({signature.get('key_id')!r})"
+    expected = key.hmac(canonical(facts))
+    return None if hmac.compare_digest(expected, str(signature.get("value"))) else "has a signature that does not fit"

@@ -1,0 +1,1 @@
+"""A window's pages, written as one object's bytes."""

@@ -1,0 +1,201 @@
+"""A window's events as one object's bytes, and the facts about them that a manifest states."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.endpoint import CSV_MEMBER, JSON_ROWS
+from airflow_provider_curation.audit.errors import IncompleteExportError, InvalidArgumentError, StoppedError
+from airflow_provider_curation.audit.exporting.compression import SUFFIXES, ChunkReader, Digest, compressor
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.pages.csv_page import CsvPage
+from airflow_provider_curation.audit.pages.page import Tally
+from airflow_provider_curation.audit.reading.reader import WindowReader
+from airflow_provider_curation.audit.reading.source import CsvSource, JsonSource
+from airflow_provider_curation.audit.treatment import Treatment
+from airflow_provider_curation.audit.window import Window, format_utc
+
+log = logging.getLogger(__name__)
+
+#: The compressions of each file format; the first is the default.
+COMPRESSIONS: Final = {"jsonl": ("gzip", "zip", "zstd", "none"), "csv": ("zip",)}
+_CHUNK_BYTES: Final = 256 * 1024
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How an object is written: ``jsonl`` or ``csv``, and its compression.
+
+    :raises InvalidArgumentError: for a format, or a compression of it, that does not exist; it names the argument.
+    """
+
+    name: str = "jsonl"
+    compression: str = "gzip"
+
+    @classmethod
+    def of(cls, file_format: str, compression: str | None) -> FileFormat:
+        """Make a format of a user's arguments; no compression means the format's default."""
+        if file_format not in COMPRESSIONS:
+            raise InvalidArgumentError(
+                f"file_format={file_format!r} is unknown; it is one of {', '.join(COMPRESSIONS)}."
+            )
+        known = COMPRESSIONS[file_format]
+        if compression is None:
+            return cls(file_format, known[0])
+        if compression not in known:
+            raise InvalidArgumentError(
+                f"compression={compression!r} does not go with file_format={file_format!r}, which is written with "
+                f"{' or '.join(known)}."
+            )
+        return cls(file_format, compression)
+
+    @property
+    def suffix(self) -> str:
+        """The key's ending, such as ``.jsonl.gz``."""
+        return f".{self.name}{SUFFIXES[self.compression]}"
+
+
+class WindowExport:
+    """One try at exporting a window: its bytes, once, and what is known of them when they have all been read.
+
+    :param stop: when set, reading ends with :class:`StoppedError`.
+    :param check: called once the window was read and reconciled, before the last bytes are given; raising in it keeps
+        the object from being completed.
+    :param retention: how long the server remembers events; reading a window that begins before that raises.
+    :raises ModuleNotFoundError: for zstd without its extra.
+    """
+
+    def __init__(
+        self,
+        client: AuditClient,
+        window: Window,
+        file_format: FileFormat,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
+        page_size: int = JSON_ROWS,
+        concurrency: int = 4,
+        stop: threading.Event | None = None,
+        check: Callable[[WindowExport], None] | None = None,
+        retention: timedelta | None = None,
+    ) -> None:
+        self.window = window
+        self.file_format = file_format
+        self.wanted = wanted or EventFilter()
+        self.treatment = treatment or Treatment()
+        self.content = Digest()
+        self.object = Digest()
+        self._stop = stop or threading.Event()
+        self._check = check
+        self._source: JsonSource
+        if file_format.name == "csv":
+            self._source = CsvSource(
+                client, dry_run=dry_run, wanted=wanted, treatment=treatment, concurrency=concurrency
+            )
+        else:
+            self._source = JsonSource(
+                client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=page_size, concurrency=concurrency
+            )
+        self.reader = WindowReader(self._source, window, self._stop, retention)
+        member = CSV_MEMBER if file_format.name == "csv" else "audit_packages.jsonl"
+        self._compress = compressor(file_format.compression, member)
+
+    @property
+    def tally(self) -> Tally:
+        """What was read and kept so far."""
+        return self.reader.tally
+
+    def open(self) -> ChunkReader:
+        """Return an unseekable file of the object's bytes.
+
+        It ends only if the window was read whole and reconciled; else reading raises, see :meth:`WindowReader.pages`,
+        so that what uploads it never completes.
+        """
+        return ChunkReader(self._guarded(self.object.through(self._compress(self.content.through(self._content())))))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a manifest says of the window and the bytes, by its names; they are all known once read."""
+        tally, reader = self.tally, self.reader
+        return {
+            "start": format_utc(self.window.start),
+            "end": format_utc(self.window.end),
+            "format": self.file_format.name,
+            "compression": self.file_format.compression,
+            "events_read": tally.read,
+            "events": tally.kept,
+            "rows": tally.rows,
+            "actions": dict(sorted(tally.actions.items())),
+            "package_types": dict(sorted(tally.package_types.items())),
+            "policies": dict(sorted(tally.policies.items())),
+            "first_id": tally.first.id if tally.first else None,
+            "first_created_at": tally.first.created_at if tally.first else None,
+            "last_id": tally.last.id if tally.last else None,
+            "last_created_at": tally.last.created_at if tally.last else None,
+            "total_before": reader.total_before,
+            "total_after": reader.total_after,
+            "reconciled": reader.reconciled,
+            "reconciled_why": reader.reconciled_why,
+            "size": self.object.bytes,
+            "sha256": self.object.sha256,
+            "content_size": self.content.bytes,
+            "content_sha256": self.content.sha256,
+        }
+
+    def _content(self) -> Iterator[bytes]:
+        header_due = isinstance(self._source, CsvSource)
+        for page in self.reader.pages():
+            if header_due and isinstance(page, CsvPage) and page.count:
+                # Of an answer with rows: only there the header is sure to have its line break.
+                yield page.header
+                header_due = False
+            yield from page.chunks(_CHUNK_BYTES)
+        if header_due and isinstance(self._source, CsvSource):
+            yield self._source.read_header(self.window)
+        if self._check is not None:
+            self._check(self)
+
+    def _guarded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            self._check_stop()
+        self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError(f"The export of {self.window} was stopped; nothing of it was kept.")
+
+
+def export_until_whole(
+    begin: Callable[[], WindowExport], keep: Callable[[WindowExport], None], *, forgetting: bool = False
+) -> WindowExport:
+    """Export a window, again from its beginning if its events changed while they were read.
+
+    :param begin: makes a new try.
+    :param keep: reads a try's bytes and puts them where they belong; it leaves nothing behind when reading raises.
+    :param forgetting: the server is forgetting the window, and what is left of it is wanted.
+    :raises IncompleteExportError: if no try added up to the server's count, or the server counts fewer events than it
+        did in a try before and is not ``forgetting``.
+    """
+    earlier: int | None = None
+    for number in range(1, _TRIES + 1):
+        export = begin()
+        # Events that go while the window is read are not made good by reading it without them.
+        export.reader.counted_earlier = None if forgetting else earlier
+        try:
+            keep(export)
+            break
+        except IncompleteExportError as error:
+            if number == _TRIES:
+                raise
+            log.warning("Try %d of %d did not add up, and is made again: %s", number, _TRIES, error)
+            counts = (earlier, export.reader.total_before, export.reader.total_after)
+            earlier = max((count for count in counts if count is not None), default=None)
+    return export

@@ -1,0 +1,1 @@
+"""A window, read as pages and proven whole."""

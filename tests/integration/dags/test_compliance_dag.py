@@ -1,0 +1,105 @@
+"""The compliance DAG under Airflow: it mends what can be mended, and fails with what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_curation.simulator import Simulator
+from tests.support import dags
+from tests.support.dags import BUCKET, DAGS, keys, states
+
+DAY = timedelta(days=1)
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("dags_database"),
+    pytest.mark.example_dags,
+    pytest.mark.timeout(240, method="thread"),
+]
+
+
+@pytest.fixture
+def server(curation_simulator_factory: Callable[..., Simulator], midnight: datetime) -> Simulator:
+    return curation_simulator_factory(events=900, start=midnight - 3 * DAY, end=midnight, tokens=("made-up-token",))
+
+
+def load(end: datetime) -> Any:
+    """The DAG, with an end that does not move on when a day settles while it runs."""
+    computed = "settled.replace(hour=0, minute=0, second=0, microsecond=0)"
+    [dag] = dags.load(DAGS / "curation_compliance.py", (computed, f'datetime.fromisoformat("{end.isoformat()}")'))
+    return dag
+
+
+def run(dag: Any) -> dict[str, str]:
+    """Run the DAG; the state of each task instance, mapped ones with their number."""
+    return states(dags.run(dag, datetime.now(timezone.utc), days=3))
+
+
+def test_makes_up_for_days_that_are_missing(s3: Any, server: Simulator, midnight: datetime) -> None:
+    ended = run(load(midnight))
+
+    # Two of three days of three streams were missing.
+    assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
+    assert set(ended.values()) == {"success"}, ended
+    objects = [key for key in keys(s3) if not key.endswith(".manifest.json")]
+    assert len(objects) == 9
+
+    s3.delete_object(Bucket=BUCKET, Key=objects[0])
+    ended = run(load(midnight))
+    assert [name for name in ended if name.startswith("mend[")] == ["mend[0]"]
+    assert set(ended.values()) == {"success"}, ended
+    assert [key for key in keys(s3) if not key.endswith(".manifest.json")] == objects
+
+    ended = run(load(midnight))
+    assert ended.pop("mend") == "skipped"
+    assert set(ended.values()) == {"success"}, ended
+
+
+def test_fails_with_what_is_lost(s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any) -> None:
+    run(load(midnight))
+    [lost, *_] = [key for key in keys(s3) if key.endswith(".csv.zip")]
+    s3.delete_object(Bucket=BUCKET, Key=lost)
+    # The server has forgotten an event of that day since, so that the export would be less than its manifest says.
+    server.delete(server.settings.start)
+
+    ended = run(load(midnight))
+
+    assert ended["mend[0]"] == "failed"
+    assert ended["verify_again"] == "success"
+    assert ended["conclude"] == "failed"
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "1 object_missing" in said
+    assert lost in said
+
+
+def test_fails_with_a_gap_that_the_server_has_forgotten(
+    s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
+) -> None:
+    dag = load(midnight)
+    for task_id in ("verify", "verify_again"):
+        dag.get_task(task_id).retention = datetime.now(timezone.utc) - midnight + 2 * DAY + timedelta(hours=1)
+    dag.get_task("mend").partial_kwargs["retention"] = dag.get_task("verify").retention
+
+    ended = run(dag)
+
+    # All but the first day can be had, and the end of that one: of each stream.
+    assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
+    assert ended["verify_again"] == "success"
+    assert ended["conclude"] == "failed"
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "Findings: 3 gap. Exports that still mend some of them: 0." in said
+    assert f"[{midnight - 3 * DAY:%Y-%m-%dT%H:%M:%SZ}, " in said
+    assert "no export covers it" in said
+
+
+def test_is_driven_by_the_assets_of_the_exports() -> None:
+    [dag] = dags.load(DAGS / "curation_compliance.py")
+    timetable = dag.timetable
+    condition = getattr(timetable, "asset_condition", None) or timetable.dataset_condition
+    parts = getattr(condition, "objects", ())
+    names = {getattr(asset, "name", None) or asset.uri for asset in parts}
+    assert names == {"curation-audit-events", "curation-audit-events-csv", "curation-audit-dry-run"}

@@ -1,0 +1,142 @@
+"""A small tenant exported by the real code into an archive in memory, which can be copied and wounded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, StoredManifest
+from airflow_provider_curation.audit.evidence.replacement import Plan, Present
+from airflow_provider_curation.audit.exporting.window_export import FileFormat, WindowExport
+from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.s3.location import DEFAULT_KEY
+from airflow_provider_curation.simulator import Simulator, SimulatorSettings
+from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+KEY = SecretKey(b"a made-up key of enough bytes", "test")
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+
+
+class MemoryArchive:
+    """Objects in a dict; an ETag is the MD5 of the bytes, as in S3, unless one is kept."""
+
+    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+        self.objects = dict(objects or {})
+        self.etags: dict[str, str] = {}
+        self.reads: list[str] = []
+        self._lock = threading.Lock()
+
+    def copy(self) -> MemoryArchive:
+        return MemoryArchive(self.objects)
+
+    def uri(self, key: str) -> str:
+        return f"memory://{key}"
+
+    def etag(self, key: str) -> str:
+        return self.etags.get(key) or hashlib.md5(self.objects[key]).hexdigest()
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        for key in sorted(self.objects):
+            if key.startswith(prefix):
+                yield Entry(key, len(self.objects[key]), self.etag(key))
+
+    def read(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        with self._lock:
+            self.reads.append(key)
+        body = self.objects[key]
+        for place in range(0, len(body), 100):
+            yield body[place : place + 100]
+
+    def put_new(self, key: str, body: bytes) -> bool:
+        if key in self.objects:
+            return False
+        self.objects[key] = body
+        return True
+
+
+class TruthClient:
+    """Answers what a client is asked, without HTTP, from a simulated tenant's events."""
+
+    throttled = False
+
+    def __init__(self, events: int, period: Window) -> None:
+        self._truth = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))
+
+    def entitled(self) -> bool:
+        return True
+
+    def read_json(self, query: Query, decode: Callable[[bytes], Any], stop: threading.Event | None = None) -> Any:
+        lines = list(self._truth.truth_lines(query.window.start, query.window.end, query.dry_run))
+        total = len(lines)
+        if query.direction == "desc":
+            lines.reverse()
+        lines = lines[query.offset : query.offset + query.num_of_rows]
+        return decode(b'{"data":[' + b",".join(lines) + b'],"meta":{"total_count":%d}}' % total)
+
+    def count(self, window: Window, dry_run: bool) -> int:
+        return self._truth.count(window.start, window.end, dry_run)
+
+
+class Exporter:
+    """Exports windows as the operator does, into an archive in memory."""
+
+    def __init__(
+        self, client: TruthClient, root: str = "curation", key: SecretKey | None = KEY, instance: str = "acme"
+    ) -> None:
+        self.client = client
+        self.root = root
+        self._key = key
+        self._instance = instance
+
+    def key(self, window: Window, dry_run: bool = False) -> str:
+        key = self.root + DEFAULT_KEY.removeprefix("curation")
+        stream = "dry_run" if dry_run else "events"
+        return key.format(
+            instance=self._instance, stream=stream, start=window.start, end=window.end, suffix=".jsonl.gz"
+        )
+
+    def export(self, archive: MemoryArchive, window: Window, *, dry_run: bool = False, key: str | None = None) -> str:
+        key = key or self.key(window, dry_run)
+        export = WindowExport(self.client, window, FileFormat("jsonl", "gzip"), dry_run=dry_run, concurrency=1)  # type: ignore[arg-type]
+        archive.objects[key] = export.open().read()
+        stored = {"etag": archive.etag(key), "version_id": None, "encryption": {}}
+        target = SimpleNamespace(bucket="audit-archive", key=key, stored=lambda: stored)
+        operator = CurationAuditToS3Operator(task_id="export", s3_bucket="audit-archive", dry_run=dry_run)
+        operator.hook = SimpleNamespace(instance=self._instance)  # type: ignore[assignment]
+        personal = export.treatment.as_dict()
+        series = (self._instance, "dry_run" if dry_run else "events", "jsonl")
+        plan = Plan(window, series, "gzip", export.wanted.as_dict(), personal, {})
+        before = archive.objects.get(key + MANIFEST_SUFFIX)
+        replaced = None if before is None else hashlib.sha256(before).hexdigest()
+        manifest = operator._manifest({}, export, target, plan, Present("", manifest_sha256=replaced))  # type: ignore[typeddict-item,arg-type]
+        body = (manifest.signed(self._key) if self._key else manifest).to_json()
+        archive.objects[key + MANIFEST_SUFFIX] = body
+        return key
+
+
+def rewrite(archive: MemoryArchive, key: str, sign: SecretKey | None = KEY, **facts: Any) -> None:
+    """Change what a manifest says, with a signature that fits."""
+    name = key + MANIFEST_SUFFIX
+    changed = {**json.loads(archive.objects[name]), **facts}
+    if sign is not None:
+        from airflow_provider_curation.audit.evidence.manifest import sign as signature
+
+        changed["signature"] = signature(changed, sign)
+    archive.objects[name] = json.dumps(changed, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def stored(archive: MemoryArchive, key: str) -> StoredManifest:
+    return StoredManifest.parse(archive.objects[key + MANIFEST_SUFFIX])

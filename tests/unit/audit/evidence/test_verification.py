@@ -1,0 +1,508 @@
+"""Each kind of finding, what can be mended, and that memory stays flat."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.coverage import Coverage
+from airflow_provider_curation.audit.evidence.findings import Kind, Report
+from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX
+from airflow_provider_curation.audit.evidence.verification import Check, named_window, pairs, verify
+from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.window import Window
+from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient, rewrite, stored
+
+WEEK = Window(START, START + 7 * DAY)
+DAYS = list(WEEK.split(DAY))
+NOW = WEEK.end + HOUR
+
+
+@pytest.fixture(scope="module")
+def exporter() -> Exporter:
+    return Exporter(TruthClient(200, WEEK))
+
+
+@pytest.fixture(scope="module")
+def whole(exporter: Exporter) -> MemoryArchive:
+    archive = MemoryArchive()
+    for day in DAYS:
+        for dry_run in (False, True):
+            exporter.export(archive, day, dry_run=dry_run)
+    return archive
+
+
+@pytest.fixture
+def archive(whole: MemoryArchive) -> MemoryArchive:
+    return whole.copy()
+
+
+def check(archive: MemoryArchive, **arguments: object) -> Report:
+    chosen = {"prefix": "curation/", "period": WEEK, "keys": [KEY], **arguments}
+    return verify(archive, Check(**chosen), NOW)  # type: ignore[arg-type]
+
+
+def found(report: Report) -> list[tuple[Kind, str | None, Window | None]]:
+    return [(each.kind, each.key, each.window) for each in report.findings]
+
+
+def test_a_whole_archive(archive: MemoryArchive, exporter: Exporter) -> None:
+    report = check(archive, count=exporter.client.count, remembered=START, reading="all")
+    assert (found(report), report.manifests, report.recounted, report.objects_read) == ([], 14, 14, 14)
+    assert "Nothing is missing" in report.summary()
+
+
+def test_no_object_is_read_without_need(archive: MemoryArchive, exporter: Exporter) -> None:
+    assert check(archive).objects_read == 0
+    copied = exporter.key(DAYS[1])
+    archive.etags[copied] = "of-a-copy"
+    assert found(check(archive)) == []
+    assert archive.reads == [copied]
+    random.seed(7)
+    # The copy is read in any case.
+    assert 1 < check(archive, reading=0.5).objects_read < 14
+
+
+def test_a_manifest_that_is_no_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
+    keys = [exporter.key(day) + MANIFEST_SUFFIX for day in DAYS[:4]]
+    for key, body in zip(keys, [b"{", b"[]", b'{"manifest_version": 1}', b"\xff"], strict=True):
+        archive.objects[key] = body
+    assert found(check(archive)) == [(Kind.MANIFEST_UNREADABLE, *each) for each in zip(keys, DAYS, strict=False)]
+
+
+def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> None:
+    keys = [exporter.key(day) for day in DAYS]
+    rewrite(archive, keys[0], reconciled=False, reconciled_why="no count")
+    rewrite(archive, keys[1], filters={"actions": ["blocked"]})
+    rewrite(archive, keys[2], sign=None, events=3)
+    rewrite(archive, keys[3], sign=None, signature=None)
+    rewrite(archive, keys[4], sign=SecretKey(b"a key that nobody knows of"))
+    names = [key + MANIFEST_SUFFIX for key in keys]
+    kinds = [Kind.UNRECONCILED, Kind.FILTERED, *[Kind.BAD_SIGNATURE] * 3]
+    report = check(archive)
+    assert found(report) == list(zip(kinds, names, DAYS, strict=False))
+    said = [each.detail for each in report.findings]
+    assert "no count" in said[0]
+    for text, part in zip(said[2:], ["does not fit", "is not signed", "another key"], strict=True):
+        assert part in text
+    assert found(check(archive, keys=[])) == found(report)[:2]
+    # That day has no export of everything, as the others have.
+    ignored = frozenset({Kind.FILTERED, Kind.UNRECONCILED})
+    assert found(check(archive, keys=[], ignored=ignored)) == [(Kind.GAP, None, DAYS[1])]
+
+
+def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Exporter) -> None:
+    ignored = frozenset({Kind.FILTERED})
+    extra = exporter.export(archive, DAYS[2], key="curation/blocked.jsonl.gz")
+    rewrite(archive, extra, filters={"actions": ["blocked"]})
+    assert found(check(archive, ignored=ignored)) == []
+    for suffix in ("", MANIFEST_SUFFIX):
+        del archive.objects[exporter.key(DAYS[2]) + suffix]
+    assert found(check(archive, ignored=ignored)) == [(Kind.GAP, None, DAYS[2])]
+    # Where all that was ever exported is filtered, that is the series; a broken export changes nothing about it.
+    for day in DAYS:
+        rewrite(archive, exporter.key(day) if day != DAYS[2] else extra, filters={"actions": ["blocked"]})
+    archive.objects[exporter.key(DAYS[4]) + MANIFEST_SUFFIX] = b"{"
+    unreadable = (Kind.MANIFEST_UNREADABLE, exporter.key(DAYS[4]) + MANIFEST_SUFFIX, DAYS[4])
+    assert found(check(archive, ignored=ignored)) == [unreadable]
+
+
+def test_events_that_came_late(archive: MemoryArchive, exporter: Exporter) -> None:
+    def count(window: Window, dry_run: bool) -> int:
+        return exporter.client.count(window, dry_run) + (window == DAYS[5] and not dry_run) - (window == DAYS[6])
+
+    late = [(Kind.LATE_EVENTS, exporter.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    assert found(check(archive, count=count, remembered=START)) == late
+    # What the server has begun to forget is not asked for.
+    report = check(archive, count=count, remembered=DAYS[5].start + HOUR)
+    assert (found(report), report.recounted) == ([], 2)
+
+
+def test_a_stream_that_should_be_there(archive: MemoryArchive) -> None:
+    report = check(archive, expected=[("events", "jsonl"), ("events", "csv")])
+    assert [(each.kind, each.window, each.series and each.series.format) for each in report.findings] == [
+        (Kind.GAP, WEEK, "csv")
+    ]
+    assert found(verify(MemoryArchive(), Check("curation/", WEEK), NOW)) == [(Kind.GAP, None, WEEK)]
+
+
+def test_the_future_is_no_gap(archive: MemoryArchive) -> None:
+    assert found(check(archive, period=Window(START, START + 8 * DAY))) == [
+        (Kind.GAP, None, Window(WEEK.end, NOW)),
+        (Kind.GAP, None, Window(WEEK.end, NOW)),
+    ]
+    assert found(check(archive, period=Window(NOW + DAY, NOW + 2 * DAY))) == []
+
+
+def test_other_files_are_no_findings(archive: MemoryArchive) -> None:
+    for key in ("curation/readme.txt", "curation/acme/events/notes.json", "elsewhere/x.jsonl.gz"):
+        archive.objects[key] = b"x"
+    assert found(check(archive)) == []
+    archive.objects["curation/x.jsonl.gz"] = b"x"
+    assert found(check(archive)) == [(Kind.MANIFEST_MISSING, "curation/x.jsonl.gz", None)]
+
+
+def test_objects_that_have_moved(archive: MemoryArchive) -> None:
+    moved = MemoryArchive({key.replace("curation/", "old/"): body for key, body in archive.objects.items()})
+    assert found(verify(moved, Check("old/", WEEK, keys=[KEY]), NOW)) == []
+
+
+def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
+    for day in (*DAYS[:3], DAYS[5]):
+        for suffix in ("", MANIFEST_SUFFIX):
+            del archive.objects[exporter.key(day) + suffix]
+    del archive.objects[exporter.key(DAYS[4], True)]
+    del archive.objects[exporter.key(DAYS[0], True)]
+    assert check(archive).mends == []
+
+    remembered = DAYS[1].start + 10 * HOUR
+    report = check(archive, remembered=remembered)
+
+    # The gap of three days: the first is lost, of the second a part can be had, the third is had as it was exported.
+    half = Window(remembered + timedelta(minutes=30), DAYS[1].end)
+    expected = [(half, "events"), (DAYS[2], "events"), (DAYS[4], "dry_run"), (DAYS[5], "events")]
+    assert [(each.window, each.stream) for each in report.mends] == expected
+    assert report.mends[2].as_kwargs() == {
+        "start": "2025-01-05T00:00:00Z",
+        "end": "2025-01-06T00:00:00Z",
+        "dry_run": True,
+        "file_format": "jsonl",
+        "compression": "gzip",
+    }
+    for mend in report.mends:
+        exporter.export(archive, mend.window, dry_run=mend.stream == "dry_run")
+    assert [window for _, _, window in found(check(archive))] == [
+        Window(START, half.start),
+        DAYS[0],
+    ]
+
+
+def test_a_report_is_bounded_and_plain_values() -> None:
+    archive = MemoryArchive({f"curation/{number}.jsonl.gz": b"" for number in range(1000)})
+    report = verify(archive, Check("curation/", WEEK), NOW)
+    told = json.loads(json.dumps(report.as_dict()))
+    assert told["counts"] == {"gap": 1, "manifest_missing": 1000}
+    assert len(told["findings"]) == 200
+    assert len(told["summary"].splitlines()) < 60
+
+
+# Several servers
+
+
+@pytest.fixture(scope="module")
+def other() -> Exporter:
+    """Exports of a server whose name differs in a number only."""
+    return Exporter(TruthClient(60, WEEK), instance="acme2")
+
+
+@pytest.fixture
+def both(archive: MemoryArchive, other: Exporter) -> MemoryArchive:
+    for day in DAYS:
+        other.export(archive, day)
+    return archive
+
+
+def test_only_the_servers_own_exports_are_counted_again(
+    both: MemoryArchive, exporter: Exporter, other: Exporter
+) -> None:
+    # Without events more than the first server has, the other one's would seem to have come late.
+    for instance, mine, windows in (("acme", exporter, 14), ("acme2", other, 7)):
+        report = check(both, instance=instance, count=mine.client.count, remembered=START)
+        assert (found(report), report.mends, report.recounted, report.manifests) == ([], [], windows, 21)
+
+    def late(window: Window, dry_run: bool) -> int:
+        return other.client.count(window, dry_run) + (window == DAYS[5])
+
+    report = check(both, instance="acme2", count=late, remembered=START)
+    assert found(report) == [(Kind.LATE_EVENTS, other.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    assert [each.window for each in report.mends] == [DAYS[5]]
+
+
+def test_what_was_not_counted_again_is_said_and_sealed_all_the_same(both: MemoryArchive, exporter: Exporter) -> None:
+    report = check(both, instance="acme", count=exporter.client.count, remembered=START, seal=True)
+    assert (report.as_dict()["server"], report.as_dict()["other_servers"]) == ("acme", ["acme2"])
+    said = "Not counted again or mended, since they belong to another server than acme: the exports of acme2."
+    assert said in report.summary()
+    assert report.digest is not None
+    assert len(json.loads(both.objects[report.digest])["manifests"]) == 21
+
+
+def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -> None:
+    for instance in (None, "acme"):
+        report = check(archive, instance=instance, count=exporter.client.count, remembered=START)
+        assert (report.server, report.other_servers, report.recounted) == ("acme", [], 14)
+        assert "Not counted again" not in report.summary()
+
+
+def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: Exporter, other: Exporter) -> None:
+    for suffix in ("", MANIFEST_SUFFIX):
+        del both.objects[other.key(DAYS[1]) + suffix]
+        del both.objects[exporter.key(DAYS[2]) + suffix]
+    del both.objects[other.key(DAYS[4])]
+    # Of which server it is, its key tells alone.
+    del both.objects[other.key(DAYS[5]) + MANIFEST_SUFFIX]
+    findings = [
+        (Kind.GAP, "acme2", DAYS[1]),
+        (Kind.GAP, "acme", DAYS[2]),
+        (Kind.OBJECT_MISSING, "acme2", DAYS[4]),
+        (Kind.MANIFEST_MISSING, "acme2", DAYS[5]),
+    ]
+    mended = {"acme": [DAYS[2]], "acme2": [DAYS[1], DAYS[4], DAYS[5]], None: []}
+    for instance, windows in mended.items():
+        report = check(both, instance=instance, remembered=START - DAY)
+        assert [(each.kind, each.series and each.series.instance, each.window) for each in report.findings] == findings
+        assert [each.window for each in report.mends] == windows
+    # Which of them exports would read, nobody has said.
+    assert report.other_servers == ["acme", "acme2"]
+    said = "Not counted again or mended, since no connection tells which server to ask: the exports of acme, acme2."
+    assert said in report.summary()
+
+
+def test_a_server_must_have_what_is_expected_itself(both: MemoryArchive) -> None:
+    expected = [("events", "jsonl"), ("dry_run", "jsonl")]
+    missing = [(Kind.GAP, WEEK, "acme2, dry_run, jsonl")]
+    # Another server, such as acme2 for acme, may export less.
+    for instance, findings, mends in (("acme", [], 0), ("acme2", missing, 1), (None, missing, 0)):
+        report = check(both, instance=instance, expected=expected, remembered=START - DAY)
+        assert [(each.kind, each.window, str(each.series)) for each in report.findings] == findings
+        assert len(report.mends) == mends
+    # Also the connection's, of which there is nothing yet.
+    report = check(both, instance="acme3", expected=expected[:1], remembered=START - DAY)
+    assert [str(each.series) for each in report.findings] == ["acme3, events, jsonl"]
+    assert [(each.window, each.stream) for each in report.mends] == [(WEEK, "events")]
+
+
+def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Exporter) -> None:
+    archive = MemoryArchive()
+    for number, day in enumerate(DAYS):
+        exporter.export(archive, day, key=f"curation/{day.start:%Y%m%dT%H%M%SZ}_{day.end:%Y%m%dT%H%M%SZ}-1.jsonl.gz")
+        if number < 6:
+            last = other.export(
+                archive, day, key=f"curation/{day.start:%Y%m%dT%H%M%SZ}_{day.end:%Y%m%dT%H%M%SZ}-2.jsonl.gz"
+            )
+    del archive.objects[last + MANIFEST_SUFFIX]
+    report = check(archive, instance="acme", remembered=START - DAY)
+    assert [(each.kind, each.window, each.series and each.series.instance) for each in report.findings] == [
+        (Kind.GAP, Window(DAYS[5].start, WEEK.end), "acme2"),
+        (Kind.MANIFEST_MISSING, DAYS[5], None),
+    ]
+    assert report.mends == []
+
+
+# Digests
+
+
+def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporter) -> None:
+    first, second = Window(START, DAYS[3].start), Window(DAYS[3].start, WEEK.end)
+    keys = [check(archive, period=period, seal=True).digest for period in (first, second)]
+    assert keys == [
+        "curation/_digests/20250101T000000Z_20250104T000000Z.digest.json",
+        "curation/_digests/20250104T000000Z_20250108T000000Z.digest.json",
+    ]
+    again = check(archive, period=second, seal=True)
+    assert (again.digest, found(again)) == (keys[1], [])
+    with pytest.raises(InvalidArgumentError, match="seals up to"):
+        check(archive, seal=True)
+    moved = MemoryArchive({key.replace("curation/", "x/"): body for key, body in archive.objects.items()})
+    assert found(verify(moved, Check("x/", WEEK, keys=[KEY]), NOW)) == []
+
+    # The first digest is altered, then gone.
+    assert keys[0] is not None
+    body = archive.objects[keys[0]]
+    archive.objects[keys[0]] = body.replace(b"acme", b"evil")
+    assert {(each.kind, each.key) for each in check(archive).findings} == {(Kind.DIGEST_BROKEN, key) for key in keys}
+    del archive.objects[keys[0]]
+    assert found(check(archive)) == [(Kind.DIGEST_BROKEN, keys[1], second)]
+    archive.objects[keys[0]] = b"{}"
+    assert found(check(archive)) == [(Kind.DIGEST_BROKEN, keys[0], None)]
+
+
+def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
+    check(archive, seal=True)
+    keys = [exporter.key(day) for day in DAYS]
+    for suffix in ("", MANIFEST_SUFFIX):
+        del archive.objects[keys[0] + suffix]
+    rewrite(archive, keys[1], sha256="0" * 64)
+    rewrite(archive, keys[2], events=9, sha256="0" * 64, replaces=stored(archive, keys[2]).sha256)
+    rewrite(archive, keys[3], exported_at="2025-02-01T00:00:00Z")
+    assert found(check(archive)) == [
+        (Kind.SEALED_MISSING, keys[0] + MANIFEST_SUFFIX, None),
+        (Kind.GAP, None, DAYS[0]),
+        (Kind.SEALED_CHANGED, keys[1] + MANIFEST_SUFFIX, DAYS[1]),
+    ]
+
+
+def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
+    late = exporter.key(DAYS[6], dry_run=True)
+    pair = {late + suffix: archive.objects.pop(late + suffix) for suffix in ("", MANIFEST_SUFFIX)}
+    expected = [(Kind.GAP, None, DAYS[6])]
+    digest = check(archive, seal=True, ignored=frozenset({Kind.GAP})).digest
+    assert digest is not None
+    sealed = archive.objects[digest]
+    archive.objects.update(pair)
+
+    report = check(archive, seal=True)
+    assert found(report) == [(Kind.NOT_SEALED, late + MANIFEST_SUFFIX, DAYS[6])]
+    assert f"the period is sealed already, in {digest}, without this manifest" in report.summary()
+    assert (report.digest, report.digest_sha256, report.mends) == (None, None, [])
+    # Nothing is claimed of it without seal, and the chain is as it was.
+    assert found(check(archive)) == []
+    assert archive.objects[digest] == sealed
+    for key in pair:
+        del archive.objects[key]
+    assert found(check(archive, seal=True)) == expected
+
+
+def test_a_rewrite_is_not_sealed_by_the_digest_before_it(archive: MemoryArchive, exporter: Exporter) -> None:
+    digest = check(archive, seal=True).digest
+    same, other = exporter.key(DAYS[2]), exporter.key(DAYS[3])
+    rewrite(archive, same, exported_at="2025-02-01T00:00:00Z")
+    assert (check(archive, seal=True).digest, digest is not None) == (digest, True)
+    # The digest would not tell if the object that was replaced came back.
+    before = stored(archive, other).sha256
+    archive.objects[other] += b"more"
+    sha256 = hashlib.sha256(archive.objects[other]).hexdigest()
+    rewrite(archive, other, size=len(archive.objects[other]), sha256=sha256, etag=archive.etag(other), replaces=before)
+    report = check(archive, seal=True)
+    assert (found(report), report.digest) == ([(Kind.NOT_SEALED, other + MANIFEST_SUFFIX, DAYS[3])], None)
+    assert found(check(archive)) == []
+
+
+def test_nothing_is_sealed_that_has_a_finding_or_goes_on(archive: MemoryArchive, exporter: Exporter) -> None:
+    del archive.objects[exporter.key(DAYS[0])]
+    assert check(archive, seal=True).digest is None
+    assert not any("_digests" in key for key in archive.objects)
+    with pytest.raises(InvalidArgumentError, match="before it has ended"):
+        check(archive, period=Window(START, NOW + DAY), seal=True)
+
+
+# Parts
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9))))
+def test_coverage_is_a_set_of_seconds(parts: list[tuple[int, int]]) -> None:
+    def window(start: int, end: int) -> Window:
+        return Window(START + timedelta(seconds=start), START + timedelta(seconds=end))
+
+    def seconds(windows: list[Window]) -> set[int]:
+        starts = [int((each.start - START).total_seconds()) for each in windows]
+        widths = [int(each.width.total_seconds()) for each in windows]
+        made = [second for start, width in zip(starts, widths, strict=True) for second in range(start, start + width)]
+        assert len(made) == len(set(made))
+        return set(made)
+
+    coverage, truth = Coverage(), set[int]()
+    for start, width in parts:
+        added = set(range(start, start + width))
+        assert seconds(coverage.add(window(start, start + width))) == added & truth
+        truth |= added
+    period = window(5, 45)
+    gaps = list(coverage.gaps(period))
+    assert seconds(gaps) == set(range(5, 45)) - truth
+    assert gaps == sorted(gaps)
+    assert len(coverage) == sum(second - 1 not in truth for second in truth)
+
+
+@given(st.sets(st.text("ab./", min_size=1, max_size=4)), st.sets(st.text("ab./", min_size=1, max_size=4)))
+def test_objects_find_their_manifests(objects: set[str], manifests: set[str]) -> None:
+    keys = sorted(objects | {key + MANIFEST_SUFFIX for key in manifests})
+    made = [(left and left.key, right and right.key) for left, right in pairs(Entry(key, 1) for key in keys)]
+    expected = [
+        (key + MANIFEST_SUFFIX if key in manifests else None, key if key in objects else None)
+        for key in objects | manifests
+    ]
+    assert sorted(made, key=str) == sorted(expected, key=str)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["x.jsonl", "20250101T000000Z.jsonl", "20250102T000000Z_20250101T000000Z", "20259901T000000Z_20250101T000000Z"],
+)
+def test_keys_that_name_no_window(key: str) -> None:
+    assert named_window(key) is None
+
+
+class Listing:
+    """Ten years of hourly exports that are not there yet: a listing without end, nearly."""
+
+    def __init__(self, years: int) -> None:
+        self.years = years
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        for number in range(self.years * 8760 if prefix == "curation/" else 0):
+            years, hour = divmod(number, 24 * 28 * 12)
+            day = f"{2010 + years}{hour // 672 + 1:02}{hour // 24 % 28 + 1:02}"
+            key = f"curation/{day}T{hour % 24:02}0000Z_{day}T{hour % 24:02}5959Z.jsonl.gz"
+            yield Entry(key, 1)
+            yield Entry(key + MANIFEST_SUFFIX, 1)
+
+    def read(self, key: str) -> bytes:
+        raise AssertionError("outside of the period")
+
+
+@pytest.mark.slow
+def test_a_long_listing_does_not_grow_memory() -> None:
+    peaks = []
+    for years in (1, 10):
+        tracemalloc.start()
+        report = verify(Listing(years), Check("curation/", WEEK), NOW)  # type: ignore[arg-type]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert report.counts == {"gap": 1}
+    assert peaks[1] < peaks[0] + 64 * 1024
+
+
+class Large(MemoryArchive):
+    """Objects of 32 MiB that are read two at a time, or not at all."""
+
+    size = 32 << 20
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        super().__init__(objects)
+        self.two = threading.Barrier(2, timeout=30)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        return (
+            each if each.key.endswith(".json") else each._replace(size=self.size) for each in super().entries(prefix)
+        )
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        self.two.wait()
+        for _ in range(self.size >> 20):
+            yield bytes(1 << 20)
+
+
+def test_objects_are_read_in_parallel_with_flat_memory(exporter: Exporter) -> None:
+    made = MemoryArchive()
+    digest = hashlib.sha256(bytes(Large.size)).hexdigest()
+    for window in Window(START, START + DAY).split(3 * HOUR):
+        rewrite(made, exporter.export(made, window), size=Large.size, sha256=digest)
+    tracemalloc.start()
+    report = check(Large(made.objects), period=Window(START, START + DAY), reading="all", workers=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (report.counts, report.objects_read, report.bytes_read) == ({}, 8, 8 * Large.size)
+    assert peak < 8 << 20
+
+
+@settings(deadline=None)
+@given(st.permutations(range(7)), st.integers(0, 6))
+def test_no_order_of_keys_matters(whole: MemoryArchive, exporter: Exporter, order: list[int], missing: int) -> None:
+    archive = MemoryArchive()
+    for place, number in enumerate(order):
+        if number != missing:
+            key = exporter.key(DAYS[number])
+            for suffix in ("", MANIFEST_SUFFIX):
+                archive.objects[f"curation/{place}.jsonl.gz{suffix}"] = whole.objects[key + suffix]
+    assert found(check(archive)) == [(Kind.GAP, None, DAYS[missing])]
