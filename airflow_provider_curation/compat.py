@@ -150,11 +150,11 @@ def task_state_store(context: Any) -> Any:
 
 @contextmanager
 def ending_without_retries() -> Iterator[None]:
-    """Have errors that say of themselves that no retry mends them (``retryable``) end the task without Airflow's."""
+    """Fail the task without retries if the error is not worth one (its ``retry_task`` is false)."""
     try:
         yield
     except Exception as error:
-        if getattr(error, "retryable", True):
+        if getattr(error, "retry_task", True):
             raise
         raise as_final(error) from error.__cause__
 

@@ -1,8 +1,8 @@
 """One exception class a kind of fault, so that retry policies can be written on them.
 
-Every message names what was asked, what came back and what to do. A ``passing`` fault is one that the client tries
-again by itself. ``retryable`` says whether another try of the task can help; the other faults end it without Airflow's
-retries.
+Every message names what was asked, what came back and what to do. The client sends a request again if the error's
+``retry_request`` is true. A task is worth another try if ``retry_task`` is true; any other error fails it at once,
+whatever its ``retries``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Asked:
 class CurationAuditError(Exception):
     """Any fault that this provider names."""
 
-    passing: ClassVar[bool] = False
-    retryable: ClassVar[bool] = False
+    retry_request: ClassVar[bool] = False
+    retry_task: ClassVar[bool] = False
 
 
 class InvalidArgumentError(CurationAuditError, ValueError):
@@ -123,21 +123,21 @@ class UnexpectedStatusError(RequestError):
 class ThrottledError(RequestError):
     """429: too many requests."""
 
-    passing = retryable = True
+    retry_request = retry_task = True
     advice = "Ask less at a time: a smaller concurrency in the connection, or an Airflow pool for its tasks."
 
 
 class ServerFaultError(RequestError):
     """5xx: the server or a gateway before it failed."""
 
-    passing = retryable = True
+    retry_request = retry_task = True
     advice = "Try again later; if it lasts, the server's own logs say more."
 
 
 class ConnectionFailedError(RequestError):
     """The server could not be reached, or the connection broke before an answer."""
 
-    passing = retryable = True
+    retry_request = retry_task = True
     advice = "Check the connection's host, port and proxies, and that the worker's network reaches them."
 
 
@@ -156,28 +156,28 @@ class TlsError(RequestError):
 class CutAnswerError(RequestError):
     """The answer ended before it was whole."""
 
-    passing = retryable = True
+    retry_request = retry_task = True
     advice = "Try again; if it lasts, look for a gateway that limits the size or time of answers."
 
 
 class RedirectedError(RequestError):
     """The server sent the request to another host, where credentials are not sent."""
 
-    passing = retryable = True
+    retry_request = retry_task = True
     advice = "Set the connection's host to the platform's own URL; a login page also answers this way."
 
 
 class NotTheApiError(RequestError):
     """A 200 that is a page for people, such as a login or proxy page."""
 
-    passing = retryable = True
+    retry_request = retry_task = True
     advice = "Something between the worker and the API answered; check the connection's host, proxies and credentials."
 
 
 class UnexpectedAnswerError(RequestError):
     """An answer that is well-formed, but not what the endpoint is known to give."""
 
-    retryable = True
+    retry_task = True
     advice = (
         "Nothing of it was exported. If it lasts, report it with the server's version: the format may have changed."
     )
@@ -192,7 +192,7 @@ class IncompleteCsvError(RequestError):
 class RowsShiftedError(RequestError):
     """Rows moved between two pages, so that following the offset would lose or repeat events."""
 
-    retryable = True
+    retry_task = True
     advice = "The events changed while they were read; reading them again once they have settled helps."
 
 
@@ -203,7 +203,7 @@ class NotEntitledError(CurationAuditError):
 class IncompleteExportError(CurationAuditError):
     """What was read does not agree with what the server counted, and reading again did not mend it."""
 
-    retryable = True
+    retry_task = True
 
 
 class ShrinkError(CurationAuditError):
@@ -233,7 +233,7 @@ class MissingExportsError(CurationAuditError):
 class PollFailedError(CurationAuditError):
     """Polling for events failed for a reason that is not the server's."""
 
-    retryable = True
+    retry_task = True
 
 
 class ObjectLockError(CurationAuditError):
@@ -247,4 +247,4 @@ class FindingsError(CurationAuditError):
 class StoppedError(CurationAuditError):
     """The task was asked to stop; what was under way was undone."""
 
-    retryable = True
+    retry_task = True

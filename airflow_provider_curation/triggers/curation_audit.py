@@ -202,7 +202,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         except Exception as error:
             # Whatever was wrong, the connection may have been changed meanwhile.
             self._forget_connection()
-            if known is not None and not getattr(error, "retryable", True):
+            if known is not None and not getattr(error, "retry_task", True):
                 try:
                     return await self._poll()
                 except Exception as again:

@@ -29,7 +29,7 @@ BASES = ("CurationAuditError", "RequestError")
 def test_every_error_is_in_troubleshooting_with_whether_it_is_retried(name: str) -> None:
     rows = re.findall(rf"^\| `{name}` \| (\w*) *\|", TROUBLESHOOTING, re.MULTILINE)
 
-    assert rows == ["" if name in BASES else "yes" if ERRORS[name].retryable else "no"]
+    assert rows == ["" if name in BASES else "yes" if ERRORS[name].retry_task else "no"]
 
 
 def test_troubleshooting_names_no_error_that_is_not_there() -> None:

@@ -151,7 +151,7 @@ class AuditClient:
 
     def _retrying(self, once: Callable[[], _T], stop: threading.Event | None) -> _T:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: getattr(error, "passing", False)),
+            retry=tenacity.retry_if_exception(lambda error: getattr(error, "retry_request", False)),
             stop=tenacity.stop_after_attempt(self._retry.attempts),
             wait=self._retry.wait,
             sleep=partial(_sleep, stop),

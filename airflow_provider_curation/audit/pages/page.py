@@ -44,7 +44,7 @@ EventKey = tuple[int, tuple[str, ...]]
 class EndInclusiveError(UnexpectedAnswerError):
     """The server gave an event of the very second at which the window ends: its end is inclusive."""
 
-    retryable = False
+    retry_task = False
 
 
 class EventMark(NamedTuple):

@@ -71,7 +71,7 @@ class Judge:
     def fault(self, error: Exception) -> Outcome:
         """Judge a poll that failed: what a retry of the task cannot mend, another poll cannot either."""
         self.failures += 1
-        passing = getattr(error, "retryable", True) and self.failures < self._max_failures
+        passing = getattr(error, "retry_task", True) and self.failures < self._max_failures
         return Outcome(Kind.PASSING if passing else Kind.LASTING, error=error, failures=self.failures)
 
 

@@ -489,7 +489,7 @@ def test_what_is_done_about_findings(
     if on_finding == "fail":
         with pytest.raises(errors.FindingsError, match="there is no export at all") as caught:
             made.execute({})
-        assert not caught.value.retryable
+        assert not caught.value.retry_task
         assert "AirflowFailException" in str(type(caught.value).__mro__)
         return
     assert made.execute({})["counts"] == {"gap": 1}

@@ -189,7 +189,7 @@ def _hold_no_secret(text: str) -> None:
 def test_an_export_is_refused_by_name(
     case: Any, file_format: str, bucket: Bucket, log_text: LogText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, kind, words, retryable = case
+    server, kind, words, retry_task = case
     if "repeat_from" in server and file_format == "csv":
         pytest.skip("the simulator ignores the offset of JSON only")
     running, wrong_path = _running(server)
@@ -201,8 +201,8 @@ def test_an_export_is_refused_by_name(
         message = str(raised.value)
         for word in words:
             assert word in message
-        assert isinstance(raised.value, AirflowFailException) is not retryable
-        if not retryable and kind is not errors.NotEntitledError:
+        assert isinstance(raised.value, AirflowFailException) is not retry_task
+        if not retry_task and kind is not errors.NotEntitledError:
             statuses = [each.status for each in simulator.requests if each.path == AUDIT_PATH]
             refusals = [status for status in statuses if status >= 400]
             assert len(refusals) <= 4, "what cannot pass is not tried again"

@@ -185,7 +185,7 @@ def test_an_object_that_is_not_kept_until_its_manifest_is_written_is_not_acknowl
         proxy.before = act
         with pytest.raises(IncompleteExportError, match="removed or replaced while its manifest was written") as caught:
             export(bucket, aws_conn_id="aws_faulty")
-    assert caught.value.retryable
+    assert caught.value.retry_task
     bucket.assert_untouched()
     assert bucket.content(export(bucket)["key"]) == truth_jsonl(small)
 

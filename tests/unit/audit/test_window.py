@@ -90,7 +90,7 @@ def test_what_is_no_moment_is_refused_by_name(moment: Any) -> None:
     with pytest.raises(InvalidWindowError, match=r"^start=") as caught:
         to_utc(moment, "start")
     assert isinstance(caught.value, ValueError)
-    assert not caught.value.retryable
+    assert not caught.value.retry_task
 
 
 @pytest.mark.parametrize(

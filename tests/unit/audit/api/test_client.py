@@ -270,7 +270,7 @@ def test_gzip_of_several_members_is_whole(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "passing"),
+    ("answer", "kind", "retry_request"),
     [
         (fault(400, b'{"error": "bad order_by"}'), errors.BadRequestError, False),
         (fault(400, b"<html><title>400</title>"), errors.BadRequestError, False),
@@ -306,7 +306,7 @@ def test_gzip_of_several_members_is_whole(server: Server) -> None:
     ],
 )
 def test_every_fault_has_its_name(
-    server: Server, answer: Answer, kind: type[errors.RequestError], passing: bool
+    server: Server, answer: Answer, kind: type[errors.RequestError], retry_request: bool
 ) -> None:
     server.answers = [answer]
     client = make_client(server, timeout=patience(answer))
@@ -314,8 +314,8 @@ def test_every_fault_has_its_name(
         read(client)
     error = caught.value
     assert type(error) is kind
-    assert error.passing is passing
-    assert len(server.seen) == client.requests == (QUICK.attempts if passing else 1)
+    assert error.retry_request is retry_request
+    assert len(server.seen) == client.requests == (QUICK.attempts if retry_request else 1)
     assert f"GET {PATH} for {WINDOW} (json, events, offset 0, 2000 rows)" in str(error)
     assert str(error).endswith(error.advice)
     assert error.advice
@@ -356,7 +356,7 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(server: Server) -> None:
     with pytest.raises(errors.TlsError) as caught:
         read(client)
     assert client.requests == 1
-    assert not caught.value.retryable
+    assert not caught.value.retry_task
 
 
 def test_a_handshake_that_breaks_off_is_tried_again() -> None:

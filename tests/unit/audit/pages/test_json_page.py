@@ -399,7 +399,7 @@ def test_a_cut_body_is_never_a_page(events: list[Event], data: st.DataObject, pr
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
     with pytest.raises(CutAnswerError) as caught:
         json_page(QUERY, cut)
-    assert caught.value.passing
+    assert caught.value.retry_request
 
 
 def test_a_page_beyond_the_spools_size_is_whole() -> None:

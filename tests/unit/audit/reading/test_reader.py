@@ -718,7 +718,7 @@ def test_a_shift_that_lasts_is_an_error_after_three_readings() -> None:
         read(source)
     assert isinstance(caught.value.__cause__, RowsShiftedError)
     assert [offset for _, offset, _ in source.asked].count(0) == 3
-    assert caught.value.retryable
+    assert caught.value.retry_task
 
 
 class Repeating(Source):
