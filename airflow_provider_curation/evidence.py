@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError
-from airflow_provider_curation.audit.evidence.findings import Kind, Report
+from airflow_provider_curation.audit.evidence.check import Check, Count, Reading
+from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
+from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.seal import read_chain
-from airflow_provider_curation.audit.evidence.verification import Check, Count, Reading, verify
+from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window, check_duration
 
@@ -162,12 +164,12 @@ def _expected(expected: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
     return [(pair[0], pair[1]) for pair in pairs]
 
 
-def _kinds(names: Iterable[str]) -> frozenset[Kind]:
-    known = [kind.value for kind in Kind]
+def _kinds(names: Iterable[str]) -> frozenset[FindingKind]:
+    known = [kind.value for kind in FindingKind]
     for name in names:
         if name not in known:
             raise InvalidArgumentError(f"ignore: {name!r} is none of {', '.join(sorted(known))}.")
-    return frozenset(map(Kind, names))
+    return frozenset(map(FindingKind, names))
 
 
 def _protect(

@@ -12,7 +12,7 @@ from airflow_provider_curation.compat import BaseOperator, ending_without_retrie
 from airflow_provider_curation.interval import window_of_run
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.evidence.verification import Reading
+    from airflow_provider_curation.audit.evidence.check import Reading
     from airflow_provider_curation.audit.secret_key import SecretKey
     from airflow_provider_curation.compat import Context
 
@@ -52,8 +52,8 @@ class CurationAuditVerifyOperator(BaseOperator):
         need be none. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``mend`` (arguments of exports that
-        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``other_servers``, ``digest``,
-        ``digest_sha256``, ``summary``, and more.
+        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``other_servers``, ``seal``,
+        ``seal_sha256``, ``summary``, and more.
     :raises FindingsError: if something was found and ``on_finding`` is ``fail``.
     :raises ObjectLockError: if the digest is to be locked, and the bucket has no Object Lock.
     """
@@ -159,9 +159,9 @@ class CurationAuditVerifyOperator(BaseOperator):
             self.log.warning("%s", report.summary())
         else:
             self.log.info("%s", report.summary())
-        if report.digest:
+        if report.seal:
             self.log.info(
-                "The period is sealed in s3://%s/%s, SHA-256 %s.", self.s3_bucket, report.digest, report.digest_sha256
+                "The period is sealed in s3://%s/%s, SHA-256 %s.", self.s3_bucket, report.seal, report.seal_sha256
             )
         return report.as_dict()
 

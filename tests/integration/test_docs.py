@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.audit.evidence.findings import MENDED_BY_EXPORT, Kind
+from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.manifest import Manifest
+from airflow_provider_curation.audit.evidence.mending import MENDED_BY_EXPORT
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from tests.support.exports import Bucket, export, s3_client, simulated
 
@@ -72,6 +73,6 @@ def test_evidence_names_every_field_and_finding() -> None:
     text = (DOCS / "evidence.md").read_text()
     cells = {name for line in text.splitlines() if line.startswith("|") for name in re.findall(r"`(\w+)`", line)}
     assert {field.name for field in dataclasses.fields(Manifest)} <= cells
-    for kind in Kind:
+    for kind in FindingKind:
         [line] = [line for line in text.splitlines() if line.startswith(f"| `{kind.value}` |")]
         assert line.endswith("| yes |") == (kind in MENDED_BY_EXPORT), line

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.archive import Archive
-from airflow_provider_curation.audit.evidence.findings import Finding, Kind
+from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest, sign, signature_fault
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window, format_utc
@@ -140,7 +140,7 @@ def read_chain(
             digest = Digest.parse(listed.key, archive.read(listed.key) or b"")
         except (ValueError, KeyError, TypeError) as error:
             intact = False
-            yield None, [Finding(Kind.DIGEST_BROKEN, f"it cannot be read ({type(error).__name__})", listed.key)]
+            yield None, [Finding(FindingKind.SEAL_BROKEN, f"it cannot be read ({type(error).__name__})", listed.key)]
             continue
         forged = signature_fault(digest.facts, keys) if keys else None
         faults = [forged] if forged else []
@@ -149,6 +149,6 @@ def read_chain(
         if intact and named != (before.sha256 if before else None):
             faults.append("does not chain to the digest before it, which is missing or another one")
         before, intact = digest, True
-        findings = [Finding(Kind.DIGEST_BROKEN, fault, digest.key, digest.period) for fault in faults]
+        findings = [Finding(FindingKind.SEAL_BROKEN, fault, digest.key, digest.period) for fault in faults]
         # What a digest seals counts only if its signature does.
         yield None if forged else digest, findings

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.audit.evidence.findings import Kind, Report
+from airflow_provider_curation.audit.evidence.check import Check
+from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX
-from airflow_provider_curation.audit.evidence.verification import Check, verify
+from airflow_provider_curation.audit.evidence.report import Report
+from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
 from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient
@@ -47,7 +49,7 @@ def merged(windows: list[Window]) -> list[Window]:
     return whole
 
 
-Wound = tuple[Kind, str | None, Window]
+Wound = tuple[FindingKind, str | None, Window]
 
 
 def wound(
@@ -67,29 +69,32 @@ def wound(
         body = archive.objects[key]
         if kind == "object":
             del archive.objects[key]
-            expected[name].add((Kind.OBJECT_MISSING, key, window))
+            expected[name].add((FindingKind.OBJECT_MISSING, key, window))
         elif kind == "byte":
             if silent:
                 archive.etags[key] = archive.etag(key)
             place = chance.randrange(len(body))
             archive.objects[key] = body[:place] + bytes([body[place] ^ 1 << chance.randrange(8)]) + body[place + 1 :]
-            expected[name].add((Kind.SHA256_DIFFERS, key, window))
+            expected[name].add((FindingKind.SHA256_DIFFERS, key, window))
         elif kind == "manifest":
             del archive.objects[key + MANIFEST_SUFFIX]
-            expected[name].add((Kind.MANIFEST_MISSING, key, window))
+            expected[name].add((FindingKind.MANIFEST_MISSING, key, window))
         elif kind == "truncated":
             archive.objects[key] = body[: chance.randrange(len(body))]
-            expected[name].add((Kind.SIZE_DIFFERS, key, window))
+            expected[name].add((FindingKind.SIZE_DIFFERS, key, window))
         elif kind == "overlap":
             inner = Window(window.start + window.width / 4, window.end - window.width / 4)
             # Keys are in order of time, so the inner window is seen second.
             again = exporters[name].export(archive, inner)
-            expected[name].add((Kind.OVERLAP, again + MANIFEST_SUFFIX, inner))
+            expected[name].add((FindingKind.OVERLAP, again + MANIFEST_SUFFIX, inner))
         else:
             del archive.objects[key], archive.objects[key + MANIFEST_SUFFIX]
             holes[name].append(window)
     assert sum(map(len, expected.values())) + sum(map(len, holes.values())) == 50
-    return {name: found | {(Kind.GAP, None, hole) for hole in merged(holes[name])} for name, found in expected.items()}
+    return {
+        name: found | {(FindingKind.GAP, None, hole) for hole in merged(holes[name])}
+        for name, found in expected.items()
+    }
 
 
 def assert_found(report: Report, expected: set[Wound]) -> None:
@@ -154,7 +159,7 @@ def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchi
         report = verify_archive(f"s3://{BUCKET}/{name}/", YEAR.start, YEAR.end, keys=[KEY])
         assert_found(report, expected[name])
         # Of the objects, only those that were changed without another size.
-        assert report.objects_read == sum(kind is Kind.SHA256_DIFFERS for kind, _, _ in expected[name])
+        assert report.objects_read == sum(kind is FindingKind.SHA256_DIFFERS for kind, _, _ in expected[name])
 
 
 @pytest.mark.parametrize("name", ["daily", "hourly"])

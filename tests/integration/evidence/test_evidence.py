@@ -217,7 +217,7 @@ def test_a_re_run_adds_no_version_and_a_rewrite_adds_one(locked: Bucket) -> None
 def test_digests_are_retained(server: Simulator, locked: Bucket, bucket: Bucket) -> None:
     lock = {"object_lock_mode": "GOVERNANCE", "object_lock_retain_until": UNTIL - END, "object_lock_legal_hold": True}
     export(locked)
-    digest = verifier(locked, seal=True, **lock).execute({})["digest"]
+    digest = verifier(locked, seal=True, **lock).execute({})["seal"]
     assert locks(locked, digest) == ("GOVERNANCE", UNTIL, "ON")
     export(bucket)
     with pytest.raises(errors.ObjectLockError):
@@ -422,7 +422,7 @@ def test_a_sealed_copy_is_verified_offline(
         sealed = verifier(
             bucket, s3_prefix="curation/", start=start, end=end, seal=True, signing_conn_id="signing"
         ).execute({})
-        noted.append(sealed["digest_sha256"])
+        noted.append(sealed["seal_sha256"])
     # The prefix is another one where the copy lies.
     for key in bucket.objects():
         path = tmp_path / "copy" / key.removeprefix("curation/")
@@ -464,7 +464,7 @@ def test_a_sealed_copy_is_verified_offline(
     code, said = run()
     assert (code, "give start and end" in said) == (2, True), said
     code, said = run("--start", "2025-11-03T00:00:00Z", "--end", "2025-11-05T00:00:00Z")
-    assert (code, "bad_signature" in said, "digest_broken" in said) == (1, True, True), said
+    assert (code, "bad_signature" in said, "seal_broken" in said) == (1, True, True), said
     assert main([str(tmp_path / "nothing")]) == 2
     assert SIGNING not in said
 

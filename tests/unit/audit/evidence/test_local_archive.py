@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.evidence.findings import Kind
+from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
@@ -63,17 +63,17 @@ def test_a_copy_is_sealed_and_verified(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
     sealed = verify_archive(str(tmp_path), WEEK.start, WEEK.end, keys=[KEY.value], seal=True)
-    assert (sealed.counts, sealed.objects_read, sealed.digest is not None) == ({}, 7, True)
-    assert sealed.digest_sha256 is not None
-    known = [sealed.digest_sha256.upper()]
+    assert (sealed.counts, sealed.objects_read, sealed.seal is not None) == ({}, 7, True)
+    assert sealed.seal_sha256 is not None
+    known = [sealed.seal_sha256.upper()]
     again = verify_archive(tmp_path, keys=[KEY.value.decode()], known_digests=known)
     assert (again.counts, again.period) == ({}, WEEK)
 
     [damaged, *_] = sorted(tmp_path.rglob("*.jsonl.gz"))
     damaged.write_bytes(bytes(len(damaged.read_bytes())))
-    (tmp_path / str(sealed.digest)).unlink()
+    (tmp_path / str(sealed.seal)).unlink()
     report = verify_archive(tmp_path, WEEK.start, WEEK.end, keys=[KEY], known_digests=known)
-    assert report.counts == {Kind.DIGEST_BROKEN.value: 1, Kind.SHA256_DIFFERS.value: 1}
+    assert report.counts == {FindingKind.SEAL_BROKEN.value: 1, FindingKind.SHA256_DIFFERS.value: 1}
 
 
 @pytest.mark.parametrize("etag", [None, "of-s3"])
@@ -100,15 +100,15 @@ def test_what_is_added_to_a_sealed_folder_is_not_called_sealed(tmp_path: Path) -
         (tmp_path / f"{name}.manifest.json").write_text(json.dumps(facts))
 
     put("day.jsonl")
-    digest = verify_archive(tmp_path, START, START + DAY, seal=True).digest
-    assert verify_archive(tmp_path, START, START + DAY, seal=True).digest == digest is not None
+    digest = verify_archive(tmp_path, START, START + DAY, seal=True).seal
+    assert verify_archive(tmp_path, START, START + DAY, seal=True).seal == digest is not None
     put("day.csv.zip")
     report = verify_archive(tmp_path, START, START + DAY, seal=True)
     assert ([each.key for each in report.findings], report.counts) == (["day.csv.zip.manifest.json"], {"not_sealed": 1})
-    assert report.digest is None
+    assert report.seal is None
     # Who accepts that is not told that it was sealed, either.
     report = verify_archive(tmp_path, START, START + DAY, seal=True, ignore=["not_sealed"])
-    assert (report.counts, report.digest) == ({}, None)
+    assert (report.counts, report.seal) == ({}, None)
 
 
 def test_the_command_needs_no_airflow(tmp_path: Path) -> None:

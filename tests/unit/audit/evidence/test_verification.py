@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.coverage import Coverage
-from airflow_provider_curation.audit.evidence.findings import Kind, Report
+from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.evidence.listing import named_window, pairs
 from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX
-from airflow_provider_curation.audit.evidence.verification import Check, named_window, pairs, verify
+from airflow_provider_curation.audit.evidence.report import Report
+from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient, rewrite, stored
@@ -53,7 +56,7 @@ def check(archive: MemoryArchive, **arguments: object) -> Report:
     return verify(archive, Check(**chosen), NOW)  # type: ignore[arg-type]
 
 
-def found(report: Report) -> list[tuple[Kind, str | None, Window | None]]:
+def found(report: Report) -> list[tuple[FindingKind, str | None, Window | None]]:
     return [(each.kind, each.key, each.window) for each in report.findings]
 
 
@@ -78,7 +81,7 @@ def test_a_manifest_that_is_no_manifest(archive: MemoryArchive, exporter: Export
     keys = [exporter.key(day) + MANIFEST_SUFFIX for day in DAYS[:4]]
     for key, body in zip(keys, [b"{", b"[]", b'{"manifest_version": 1}', b"\xff"], strict=True):
         archive.objects[key] = body
-    assert found(check(archive)) == [(Kind.MANIFEST_UNREADABLE, *each) for each in zip(keys, DAYS, strict=False)]
+    assert found(check(archive)) == [(FindingKind.MANIFEST_UNREADABLE, *each) for each in zip(keys, DAYS, strict=False)]
 
 
 def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -89,7 +92,7 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
     rewrite(archive, keys[3], sign=None, signature=None)
     rewrite(archive, keys[4], sign=SecretKey(b"a key that nobody knows of"))
     names = [key + MANIFEST_SUFFIX for key in keys]
-    kinds = [Kind.UNRECONCILED, Kind.FILTERED, *[Kind.BAD_SIGNATURE] * 3]
+    kinds = [FindingKind.UNRECONCILED, FindingKind.FILTERED, *[FindingKind.BAD_SIGNATURE] * 3]
     report = check(archive)
     assert found(report) == list(zip(kinds, names, DAYS, strict=False))
     said = [each.detail for each in report.findings]
@@ -98,23 +101,23 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
         assert part in text
     assert found(check(archive, keys=[])) == found(report)[:2]
     # That day has no export of everything, as the others have.
-    ignored = frozenset({Kind.FILTERED, Kind.UNRECONCILED})
-    assert found(check(archive, keys=[], ignored=ignored)) == [(Kind.GAP, None, DAYS[1])]
+    ignored = frozenset({FindingKind.FILTERED, FindingKind.UNRECONCILED})
+    assert found(check(archive, keys=[], ignored=ignored)) == [(FindingKind.GAP, None, DAYS[1])]
 
 
 def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Exporter) -> None:
-    ignored = frozenset({Kind.FILTERED})
+    ignored = frozenset({FindingKind.FILTERED})
     extra = exporter.export(archive, DAYS[2], key="curation/blocked.jsonl.gz")
     rewrite(archive, extra, filters={"actions": ["blocked"]})
     assert found(check(archive, ignored=ignored)) == []
     for suffix in ("", MANIFEST_SUFFIX):
         del archive.objects[exporter.key(DAYS[2]) + suffix]
-    assert found(check(archive, ignored=ignored)) == [(Kind.GAP, None, DAYS[2])]
+    assert found(check(archive, ignored=ignored)) == [(FindingKind.GAP, None, DAYS[2])]
     # Where all that was ever exported is filtered, that is the series; a broken export changes nothing about it.
     for day in DAYS:
         rewrite(archive, exporter.key(day) if day != DAYS[2] else extra, filters={"actions": ["blocked"]})
     archive.objects[exporter.key(DAYS[4]) + MANIFEST_SUFFIX] = b"{"
-    unreadable = (Kind.MANIFEST_UNREADABLE, exporter.key(DAYS[4]) + MANIFEST_SUFFIX, DAYS[4])
+    unreadable = (FindingKind.MANIFEST_UNREADABLE, exporter.key(DAYS[4]) + MANIFEST_SUFFIX, DAYS[4])
     assert found(check(archive, ignored=ignored)) == [unreadable]
 
 
@@ -122,7 +125,7 @@ def test_events_that_came_late(archive: MemoryArchive, exporter: Exporter) -> No
     def count(window: Window, dry_run: bool) -> int:
         return exporter.client.count(window, dry_run) + (window == DAYS[5] and not dry_run) - (window == DAYS[6])
 
-    late = [(Kind.LATE_EVENTS, exporter.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    late = [(FindingKind.LATE_EVENTS, exporter.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
     assert found(check(archive, count=count, remembered=START)) == late
     # What the server has begun to forget is not asked for.
     report = check(archive, count=count, remembered=DAYS[5].start + HOUR)
@@ -132,15 +135,15 @@ def test_events_that_came_late(archive: MemoryArchive, exporter: Exporter) -> No
 def test_a_stream_that_should_be_there(archive: MemoryArchive) -> None:
     report = check(archive, expected=[("events", "jsonl"), ("events", "csv")])
     assert [(each.kind, each.window, each.series and each.series.format) for each in report.findings] == [
-        (Kind.GAP, WEEK, "csv")
+        (FindingKind.GAP, WEEK, "csv")
     ]
-    assert found(verify(MemoryArchive(), Check("curation/", WEEK), NOW)) == [(Kind.GAP, None, WEEK)]
+    assert found(verify(MemoryArchive(), Check("curation/", WEEK), NOW)) == [(FindingKind.GAP, None, WEEK)]
 
 
 def test_the_future_is_no_gap(archive: MemoryArchive) -> None:
     assert found(check(archive, period=Window(START, START + 8 * DAY))) == [
-        (Kind.GAP, None, Window(WEEK.end, NOW)),
-        (Kind.GAP, None, Window(WEEK.end, NOW)),
+        (FindingKind.GAP, None, Window(WEEK.end, NOW)),
+        (FindingKind.GAP, None, Window(WEEK.end, NOW)),
     ]
     assert found(check(archive, period=Window(NOW + DAY, NOW + 2 * DAY))) == []
 
@@ -150,7 +153,7 @@ def test_other_files_are_no_findings(archive: MemoryArchive) -> None:
         archive.objects[key] = b"x"
     assert found(check(archive)) == []
     archive.objects["curation/x.jsonl.gz"] = b"x"
-    assert found(check(archive)) == [(Kind.MANIFEST_MISSING, "curation/x.jsonl.gz", None)]
+    assert found(check(archive)) == [(FindingKind.MANIFEST_MISSING, "curation/x.jsonl.gz", None)]
 
 
 def test_objects_that_have_moved(archive: MemoryArchive) -> None:
@@ -225,7 +228,7 @@ def test_only_the_servers_own_exports_are_counted_again(
         return other.client.count(window, dry_run) + (window == DAYS[5])
 
     report = check(both, instance="acme2", count=late, remembered=START)
-    assert found(report) == [(Kind.LATE_EVENTS, other.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    assert found(report) == [(FindingKind.LATE_EVENTS, other.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
     assert [each.window for each in report.mends] == [DAYS[5]]
 
 
@@ -234,8 +237,8 @@ def test_what_was_not_counted_again_is_said_and_sealed_all_the_same(both: Memory
     assert (report.as_dict()["server"], report.as_dict()["other_servers"]) == ("acme", ["acme2"])
     said = "Not counted again or mended, since they belong to another server than acme: the exports of acme2."
     assert said in report.summary()
-    assert report.digest is not None
-    assert len(json.loads(both.objects[report.digest])["manifests"]) == 21
+    assert report.seal is not None
+    assert len(json.loads(both.objects[report.seal])["manifests"]) == 21
 
 
 def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -253,10 +256,10 @@ def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: 
     # Of which server it is, its key tells alone.
     del both.objects[other.key(DAYS[5]) + MANIFEST_SUFFIX]
     findings = [
-        (Kind.GAP, "acme2", DAYS[1]),
-        (Kind.GAP, "acme", DAYS[2]),
-        (Kind.OBJECT_MISSING, "acme2", DAYS[4]),
-        (Kind.MANIFEST_MISSING, "acme2", DAYS[5]),
+        (FindingKind.GAP, "acme2", DAYS[1]),
+        (FindingKind.GAP, "acme", DAYS[2]),
+        (FindingKind.OBJECT_MISSING, "acme2", DAYS[4]),
+        (FindingKind.MANIFEST_MISSING, "acme2", DAYS[5]),
     ]
     mended = {"acme": [DAYS[2]], "acme2": [DAYS[1], DAYS[4], DAYS[5]], None: []}
     for instance, windows in mended.items():
@@ -271,7 +274,7 @@ def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: 
 
 def test_a_server_must_have_what_is_expected_itself(both: MemoryArchive) -> None:
     expected = [("events", "jsonl"), ("dry_run", "jsonl")]
-    missing = [(Kind.GAP, WEEK, "acme2, dry_run, jsonl")]
+    missing = [(FindingKind.GAP, WEEK, "acme2, dry_run, jsonl")]
     # Another server, such as acme2 for acme, may export less.
     for instance, findings, mends in (("acme", [], 0), ("acme2", missing, 1), (None, missing, 0)):
         report = check(both, instance=instance, expected=expected, remembered=START - DAY)
@@ -294,8 +297,8 @@ def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Export
     del archive.objects[last + MANIFEST_SUFFIX]
     report = check(archive, instance="acme", remembered=START - DAY)
     assert [(each.kind, each.window, each.series and each.series.instance) for each in report.findings] == [
-        (Kind.GAP, Window(DAYS[5].start, WEEK.end), "acme2"),
-        (Kind.MANIFEST_MISSING, DAYS[5], None),
+        (FindingKind.GAP, Window(DAYS[5].start, WEEK.end), "acme2"),
+        (FindingKind.MANIFEST_MISSING, DAYS[5], None),
     ]
     assert report.mends == []
 
@@ -305,13 +308,13 @@ def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Export
 
 def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporter) -> None:
     first, second = Window(START, DAYS[3].start), Window(DAYS[3].start, WEEK.end)
-    keys = [check(archive, period=period, seal=True).digest for period in (first, second)]
+    keys = [check(archive, period=period, seal=True).seal for period in (first, second)]
     assert keys == [
         "curation/_digests/20250101T000000Z_20250104T000000Z.digest.json",
         "curation/_digests/20250104T000000Z_20250108T000000Z.digest.json",
     ]
     again = check(archive, period=second, seal=True)
-    assert (again.digest, found(again)) == (keys[1], [])
+    assert (again.seal, found(again)) == (keys[1], [])
     with pytest.raises(InvalidArgumentError, match="seals up to"):
         check(archive, seal=True)
     moved = MemoryArchive({key.replace("curation/", "x/"): body for key, body in archive.objects.items()})
@@ -321,11 +324,13 @@ def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporte
     assert keys[0] is not None
     body = archive.objects[keys[0]]
     archive.objects[keys[0]] = body.replace(b"acme", b"evil")
-    assert {(each.kind, each.key) for each in check(archive).findings} == {(Kind.DIGEST_BROKEN, key) for key in keys}
+    assert {(each.kind, each.key) for each in check(archive).findings} == {
+        (FindingKind.SEAL_BROKEN, key) for key in keys
+    }
     del archive.objects[keys[0]]
-    assert found(check(archive)) == [(Kind.DIGEST_BROKEN, keys[1], second)]
+    assert found(check(archive)) == [(FindingKind.SEAL_BROKEN, keys[1], second)]
     archive.objects[keys[0]] = b"{}"
-    assert found(check(archive)) == [(Kind.DIGEST_BROKEN, keys[0], None)]
+    assert found(check(archive)) == [(FindingKind.SEAL_BROKEN, keys[0], None)]
 
 
 def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -337,25 +342,25 @@ def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exp
     rewrite(archive, keys[2], events=9, sha256="0" * 64, replaces=stored(archive, keys[2]).sha256)
     rewrite(archive, keys[3], exported_at="2025-02-01T00:00:00Z")
     assert found(check(archive)) == [
-        (Kind.SEALED_MISSING, keys[0] + MANIFEST_SUFFIX, None),
-        (Kind.GAP, None, DAYS[0]),
-        (Kind.SEALED_CHANGED, keys[1] + MANIFEST_SUFFIX, DAYS[1]),
+        (FindingKind.SEALED_MISSING, keys[0] + MANIFEST_SUFFIX, None),
+        (FindingKind.GAP, None, DAYS[0]),
+        (FindingKind.SEALED_CHANGED, keys[1] + MANIFEST_SUFFIX, DAYS[1]),
     ]
 
 
 def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
     late = exporter.key(DAYS[6], dry_run=True)
     pair = {late + suffix: archive.objects.pop(late + suffix) for suffix in ("", MANIFEST_SUFFIX)}
-    expected = [(Kind.GAP, None, DAYS[6])]
-    digest = check(archive, seal=True, ignored=frozenset({Kind.GAP})).digest
+    expected = [(FindingKind.GAP, None, DAYS[6])]
+    digest = check(archive, seal=True, ignored=frozenset({FindingKind.GAP})).seal
     assert digest is not None
     sealed = archive.objects[digest]
     archive.objects.update(pair)
 
     report = check(archive, seal=True)
-    assert found(report) == [(Kind.NOT_SEALED, late + MANIFEST_SUFFIX, DAYS[6])]
+    assert found(report) == [(FindingKind.NOT_SEALED, late + MANIFEST_SUFFIX, DAYS[6])]
     assert f"the period is sealed already, in {digest}, without this manifest" in report.summary()
-    assert (report.digest, report.digest_sha256, report.mends) == (None, None, [])
+    assert (report.seal, report.seal_sha256, report.mends) == (None, None, [])
     # Nothing is claimed of it without seal, and the chain is as it was.
     assert found(check(archive)) == []
     assert archive.objects[digest] == sealed
@@ -365,23 +370,23 @@ def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporte
 
 
 def test_a_rewrite_is_not_sealed_by_the_digest_before_it(archive: MemoryArchive, exporter: Exporter) -> None:
-    digest = check(archive, seal=True).digest
+    digest = check(archive, seal=True).seal
     same, other = exporter.key(DAYS[2]), exporter.key(DAYS[3])
     rewrite(archive, same, exported_at="2025-02-01T00:00:00Z")
-    assert (check(archive, seal=True).digest, digest is not None) == (digest, True)
+    assert (check(archive, seal=True).seal, digest is not None) == (digest, True)
     # The digest would not tell if the object that was replaced came back.
     before = stored(archive, other).sha256
     archive.objects[other] += b"more"
     sha256 = hashlib.sha256(archive.objects[other]).hexdigest()
     rewrite(archive, other, size=len(archive.objects[other]), sha256=sha256, etag=archive.etag(other), replaces=before)
     report = check(archive, seal=True)
-    assert (found(report), report.digest) == ([(Kind.NOT_SEALED, other + MANIFEST_SUFFIX, DAYS[3])], None)
+    assert (found(report), report.seal) == ([(FindingKind.NOT_SEALED, other + MANIFEST_SUFFIX, DAYS[3])], None)
     assert found(check(archive)) == []
 
 
 def test_nothing_is_sealed_that_has_a_finding_or_goes_on(archive: MemoryArchive, exporter: Exporter) -> None:
     del archive.objects[exporter.key(DAYS[0])]
-    assert check(archive, seal=True).digest is None
+    assert check(archive, seal=True).seal is None
     assert not any("_digests" in key for key in archive.objects)
     with pytest.raises(InvalidArgumentError, match="before it has ended"):
         check(archive, period=Window(START, NOW + DAY), seal=True)
@@ -505,4 +510,4 @@ def test_no_order_of_keys_matters(whole: MemoryArchive, exporter: Exporter, orde
             key = exporter.key(DAYS[number])
             for suffix in ("", MANIFEST_SUFFIX):
                 archive.objects[f"curation/{place}.jsonl.gz{suffix}"] = whole.objects[key + suffix]
-    assert found(check(archive)) == [(Kind.GAP, None, DAYS[missing])]
+    assert found(check(archive)) == [(FindingKind.GAP, None, DAYS[missing])]

@@ -1,0 +1,55 @@
+"""What a verification checks, and how far it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.window import Window
+
+#: Which objects to read: only those whose ETag is not their manifest's, all of them, or a share of the others as well.
+Reading = Literal["suspects", "all"] | float
+#: Returns how many events a window has; the flag asks for the dry-run stream.
+Count = Callable[[Window, bool], int]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What to verify, and how far.
+
+    :param prefix: of keys; the exports of a series below it must not overlap on purpose.
+    :param period: time without an export in it is a gap; what has not ended yet is left out.
+    :param expected: streams and formats that must be there, as ``("events", "jsonl")``, of ``instance``, or of each
+        server if that is not given; more may be found.
+    :param keys: that manifests and seals must be signed with; none checks no signature.
+    :param reading: which objects to read for their SHA-256.
+    :param count: asks the server how many events a window has; ``None`` asks nothing.
+    :param instance: that server, as manifests name it: exports of others are neither counted again nor mended.
+        ``None`` takes the only one in the archive; of several none.
+    :param remembered: from when on the server still has all events; what begins before cannot be counted or mended.
+    :param ignored: kinds of findings that are as they should be in this archive.
+    :param seal: seal the period if nothing was found.
+    :param known_digests: SHA-256 of seals that must be in the chain: without them the end of a chain can be cut off.
+    :param workers: manifests and objects that are read at the same time, and windows that are counted.
+    """
+
+    prefix: str
+    period: Window
+    expected: Sequence[tuple[str, str]] = ()
+    keys: Sequence[SecretKey] = ()
+    reading: Reading = "suspects"
+    count: Count | None = None
+    instance: str | None = None
+    remembered: datetime | None = None
+    ignored: frozenset[FindingKind] = frozenset()
+    seal: bool = False
+    known_digests: frozenset[str] = frozenset()
+    workers: int = 8
+
+    def concerns(self, window: Window | None) -> bool:
+        """Return whether something of this window is to be looked at; ``None`` is a window that is not known yet."""
+        return window is None or (window.start < self.period.end and window.end > self.period.start)
