@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_curation.simulator.app import CurationApp, RequestRecord
     from airflow_provider_curation.simulator.changes import Change, Delete, Hide, Insert, NewId, Reveal
-    from airflow_provider_curation.simulator.faults import PASSING_FAULTS, Fault
+    from airflow_provider_curation.simulator.faults import FALSE_ANSWERS, PASSING_FAULTS, Fault
     from airflow_provider_curation.simulator.server import Simulator
     from airflow_provider_curation.simulator.settings import (
         CsvCount,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "app": ("CurationApp", "RequestRecord"),
     "changes": ("Change", "Delete", "Hide", "Insert", "NewId", "Reveal"),
-    "faults": ("PASSING_FAULTS", "Fault"),
+    "faults": ("FALSE_ANSWERS", "PASSING_FAULTS", "Fault"),
     "server": ("Simulator",),
     "settings": (
         "CsvCount",
@@ -57,6 +57,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "FALSE_ANSWERS",
     "PASSING_FAULTS",
     "Change",
     "CsvCount",

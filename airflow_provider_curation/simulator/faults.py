@@ -30,6 +30,13 @@ class Fault(str, Enum):
     RESET = "reset"  # the connection is reset without an answer
     HANG = "hang"  # no answer for a long time, then a reset
     STALL = "stall"  # half of the body, then nothing for a long time, then a reset
+    DRIP = "drip"  # a byte of the body at a time, with a second between two, for a long time, then a reset
+    EMPTY_PAGE = "empty-page"  # no rows, although there are some
+    ZERO_TOTAL = "zero-total"  # total_count is 0, beside the rows
+    WRONG_TOTAL = "wrong-total"  # total_count is one too many
+    DOUBLED_ROW = "doubled-row"  # a row is there twice
+    LOST_ROW = "lost-row"  # a row is missing
+    INVALID_UTF8 = "invalid-utf8"  # a byte that is not UTF-8 in a text that no client needs to understand
 
 
 #: Faults that a client cures by asking again, and that cost no waiting beyond a second.
@@ -48,9 +55,27 @@ PASSING_FAULTS = (
     Fault.RESET,
 )
 
+#: Faults of answers that look healthy: sound HTTP around well-formed JSON or a sound archive.
+FALSE_ANSWERS = (
+    Fault.EMPTY_PAGE,
+    Fault.ZERO_TOTAL,
+    Fault.WRONG_TOTAL,
+    Fault.DOUBLED_ROW,
+    Fault.LOST_ROW,
+    Fault.INVALID_UTF8,
+)
+
 #: Faults that spoil an answer instead of replacing it.
 BODY_FAULTS = frozenset(
-    {Fault.CUT_BODY, Fault.TRUNCATED_JSON, Fault.TRUNCATED_ZIP, Fault.CORRUPT_ZIP, Fault.STALL},
+    {
+        Fault.CUT_BODY,
+        Fault.TRUNCATED_JSON,
+        Fault.TRUNCATED_ZIP,
+        Fault.CORRUPT_ZIP,
+        Fault.STALL,
+        Fault.DRIP,
+        *FALSE_ANSWERS,
+    },
 )
 
 
@@ -69,6 +94,13 @@ class FaultPlan:
         """Let the next requests suffer the fault."""
         with self._lock:
             self._ordered.extend([fault] * times)
+
+    def heal(self) -> None:
+        """Let no further request suffer a fault."""
+        with self._lock:
+            self._ordered.clear()
+            self._schedule.clear()
+            self._rate = 0.0
 
     def choose(self, path: str, number: int, csv: bool) -> Fault | None:
         """The fault of a path's request of that number (from 1), in the form that fits the answer's format."""

@@ -10,7 +10,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
-from airflow_provider_curation.simulator.faults import Fault
+from airflow_provider_curation.simulator.false_answers import false_csv, false_json
+from airflow_provider_curation.simulator.faults import FALSE_ANSWERS, Fault
 from airflow_provider_curation.simulator.settings import ErrorBody, SimulatorSettings
 
 JSON: Final = "application/json"
@@ -100,6 +101,8 @@ def spoiled(reply: Reply, fault: Fault) -> Reply:
         body = body[: len(body) * 2 // 3]
     elif fault is Fault.CORRUPT_ZIP:
         body = _with_wrong_crc(body)
+    elif fault in FALSE_ANSWERS and reply.status == 200:
+        body = false_json(body, fault) if reply.content_type == JSON else false_csv(body, fault)
     return replace(reply, body=body, fault=fault)
 
 

@@ -160,6 +160,10 @@ class Simulator:
         """Let the next requests suffer a fault."""
         self.app.faults.order(Fault(fault), times)
 
+    def heal(self) -> None:
+        """Let no further request suffer a fault, whatever was ordered, scheduled or chosen by rate."""
+        self.app.faults.heal()
+
     # What it saw
 
     @property

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from threading import Lock
@@ -23,6 +24,7 @@ from airflow_provider_curation.simulator.replies import Reply, Request
 log = logging.getLogger(__name__)
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
+_DRIP_SECONDS: Final = 1.0
 _WITHOUT_ANSWER: Final = (Fault.RESET, Fault.HANG)
 
 
@@ -75,6 +77,8 @@ def wsgi(app: CurationApp) -> Callable[[dict[str, Any], Callable[..., Any]], Ite
             return []
         if reply.fault in (Fault.CUT_BODY, Fault.STALL):
             return _half(app, reply, connection)
+        if reply.fault is Fault.DRIP:
+            return _dripping(app, reply, connection)
         return [reply.body]
 
     return call
@@ -110,6 +114,15 @@ def _half(app: CurationApp, reply: Reply, connection: socket.socket | None) -> I
         app.stopping.wait(app.settings.hang)
         _reset(connection)
     raise ConnectionAbortedError("the answer is cut here")
+
+
+def _dripping(app: CurationApp, reply: Reply, connection: socket.socket | None) -> Iterator[bytes]:
+    deadline = time.monotonic() + app.settings.hang
+    for place in range(len(reply.body)):
+        yield reply.body[place : place + 1]
+        if app.stopping.wait(_DRIP_SECONDS) or time.monotonic() > deadline:
+            break
+    _reset(connection)
 
 
 def _reset(connection: socket.socket | None) -> None:

@@ -221,6 +221,15 @@ def test_stalls_outlast_a_read_time_out_and_end_with_the_simulator(session: requ
                 stalled.result(timeout=5)
 
 
+def test_a_dripping_answer_outlasts_a_read_time_out(session: requests.Session) -> None:
+    with Simulator(SimulatorSettings(hang=60, **SMALL)) as simulator:
+        simulator.fail_next(Fault.DRIP)
+        response = session.get(simulator.url + AUDIT_PATH, stream=True, timeout=3)
+        first = [response.raw.read(1) for _ in range(2)]
+        assert all(len(part) == 1 for part in first)
+        response.close()
+
+
 def test_faults_by_rate_are_the_same_each_time() -> None:
     def faults(seed: int) -> list[Fault | None]:
         simulator = Simulator(SimulatorSettings(fault_rate=0.2, seed=seed, **SMALL))
