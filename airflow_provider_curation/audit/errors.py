@@ -183,6 +183,13 @@ class UnexpectedAnswerError(RequestError):
     )
 
 
+class AnswerTooLargeError(RequestError):
+    """The answer exceeds one of the connection's limits on bytes, nesting or objects; the message names the extra."""
+
+    retry_task = True
+    advice = "If the server really has this much to say, raise that extra; else find out what answers in its place."
+
+
 class IncompleteCsvError(RequestError):
     """The server says by the member's name that the CSV does not hold all events of its time range."""
 
