@@ -1,4 +1,4 @@
-"""Writes the compatibility table of results.json into README.md and docs/compatibility.md; --check only compares."""
+"""Writes the compatibility tables of README.md and the documentation from results.json; --check only compares."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write(check: bool = False) -> int:
     """Write both tables, or say which of them is not that of the results; an exit code."""
     results = json.loads(Path(__file__).with_name("results.json").read_text())
     stale = []
-    for name, table in (("README.md", short(results)), ("docs/compatibility.md", full(results))):
+    for name, table in (("README.md", short(results)), ("docs/reference/compatibility.md", full(results))):
         path = ROOT / name
         text = path.read_text()
         if (new := written(text, table)) != text:

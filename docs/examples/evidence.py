@@ -1,4 +1,4 @@
-"""The code of docs/evidence.md, which the tests run."""
+"""The code of docs/explanation/evidence.md, which the tests run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/hook.md shows, as functions that the tests run."""
+"""What docs/reference/hook.md shows, as functions that the tests run."""
 
 from __future__ import annotations
 

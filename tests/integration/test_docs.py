@@ -70,7 +70,7 @@ def test_the_page_on_evidence(s3_url: str, aws_default: None, capsys: pytest.Cap
 
 
 def test_evidence_names_every_field_and_finding() -> None:
-    text = (DOCS / "evidence.md").read_text()
+    text = (DOCS / "explanation" / "evidence.md").read_text()
     cells = {name for line in text.splitlines() if line.startswith("|") for name in re.findall(r"`(\w+)`", line)}
     assert {field.name for field in dataclasses.fields(Manifest)} <= cells
     for kind in FindingKind:

@@ -13,8 +13,8 @@ import pytest
 from airflow_provider_curation.audit import errors
 
 ROOT = Path(__file__).parents[2]
-TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
-DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text()
+DEPLOYING = (ROOT / "docs" / "how-to" / "deploying.md").read_text()
 
 ERRORS = {
     name: kind
@@ -46,9 +46,10 @@ def test_the_compatibility_table_is_that_of_the_last_matrix() -> None:
     assert answer.returncode == 0, answer.stdout
 
 
-def test_every_page_is_in_the_index() -> None:
-    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
-    [index] = re.findall(
-        r"```\{toctree\}\n:maxdepth: 2\n\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL
-    )
-    assert set(index.split()) == pages
+def test_every_page_is_in_the_index_once() -> None:
+    docs = ROOT / "docs"
+    pages = {str(path.relative_to(docs).with_suffix("")) for path in docs.rglob("*.md") if "_build" not in path.parts}
+    trees = re.findall(r"```\{toctree\}\n(?::.*\n)*\n(.*?)```", (docs / "index.md").read_text(), re.DOTALL)
+    named = [page for tree in trees for page in tree.split()]
+    assert len(named) == len(set(named))
+    assert set(named) == pages - {"index"}

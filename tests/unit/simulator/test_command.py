@@ -135,7 +135,7 @@ def test_each_setting_has_a_flag_and_a_help_text_with_its_default() -> None:
 
 
 def test_the_page_of_the_documentation_shows_the_settings_as_they_are() -> None:
-    assert table().strip() in (ROOT / "docs" / "simulator.md").read_text()
+    assert table().strip() in (ROOT / "docs" / "reference" / "simulator.md").read_text()
 
 
 def test_importing_it_needs_neither_airflow_nor_the_rest_of_the_provider() -> None:
