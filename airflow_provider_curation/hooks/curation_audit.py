@@ -20,13 +20,15 @@ from airflow_provider_curation.audit.api.query import Direction, Query
 from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.endpoint import JSON_ROWS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, UnexpectedAnswerError
-from airflow_provider_curation.audit.exporting.window_export import FileFormat, WindowExport, export_until_whole
+from airflow_provider_curation.audit.exporting.file_format import FileFormat
+from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.page import refuse_json
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
-from airflow_provider_curation.audit.reading.reader import WindowReader, check_entitled
-from airflow_provider_curation.audit.reading.source import JsonSource
+from airflow_provider_curation.audit.reading.counts import check_entitled
+from airflow_provider_curation.audit.reading.json_source import JsonSource
+from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.compat import AirflowNotFoundException, airflow_version, mask_secret

@@ -39,7 +39,8 @@ from airflow_provider_curation.transfers.shielded import shielded
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.evidence.manifest import Manifest
-    from airflow_provider_curation.audit.exporting.window_export import FileFormat, WindowExport
+    from airflow_provider_curation.audit.exporting.file_format import FileFormat
+    from airflow_provider_curation.audit.exporting.window_export import WindowExport
     from airflow_provider_curation.audit.filters import EventFilter
     from airflow_provider_curation.audit.secret_key import SecretKey
     from airflow_provider_curation.audit.treatment import Treatment
@@ -286,7 +287,7 @@ class CurationAuditToS3Operator(BaseOperator):
         return "dry_run" if self.dry_run else "events"
 
     def _file_format(self) -> FileFormat:
-        from airflow_provider_curation.audit.exporting.window_export import FileFormat
+        from airflow_provider_curation.audit.exporting.file_format import FileFormat
 
         if self.on_expired not in ("fail", "skip", "warn"):
             raise InvalidArgumentError(f"on_expired={self.on_expired!r} is unknown; it is one of fail, skip, warn.")

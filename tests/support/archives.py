@@ -14,7 +14,8 @@ from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.evidence.archive import Entry
 from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Plan, Present
-from airflow_provider_curation.audit.exporting.window_export import FileFormat, WindowExport
+from airflow_provider_curation.audit.exporting.file_format import FileFormat
+from airflow_provider_curation.audit.exporting.window_export import WindowExport
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.s3.location import DEFAULT_KEY

@@ -19,7 +19,8 @@ from unittest.mock import patch
 import boto3
 import zstandard
 
-from airflow_provider_curation.audit.reading.source import CsvSource, JsonSource
+from airflow_provider_curation.audit.reading.csv_source import CsvSource
+from airflow_provider_curation.audit.reading.json_source import JsonSource
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 

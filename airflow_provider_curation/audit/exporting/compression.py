@@ -1,15 +1,13 @@
-"""Bytes in, an object's bytes out: compressed on the way, repeatable, and counted.
+"""Content in, an object's bytes out: compressed on the way, and repeatable.
 
 The same content always gives the same bytes: no time stamps, no names of the machine.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -21,24 +19,6 @@ SUFFIXES: Final = {"gzip": ".gz", "zip": ".zip", "zstd": ".zst", "none": ""}
 
 # The first moment that a zip can name, so that a re-run gives identical bytes.
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
-
-
-class Digest:
-    """Counts and hashes bytes that pass by."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._sha256 = hashlib.sha256()
-
-    def through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self.bytes += len(chunk)
-            self._sha256.update(chunk)
-            yield chunk
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
 
 
 def compressor(compression: str, member: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
@@ -122,47 +102,4 @@ class _Outlet(io.RawIOBase):
 
     def taken(self) -> bytes:
         pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
-
-
-class ChunkReader(io.RawIOBase):
-    """The unseekable file that an upload reads an object's bytes from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest: deque[bytes] = deque()
-        self._size = 0
-        self._error: BaseException | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        # A generator that raised is finished, and would end the object cleanly if it were read again.
-        if self._error is not None:
-            raise self._error
-        while size < 0 or self._size < size:
-            try:
-                chunk = next(self._chunks, None)
-            except BaseException as error:
-                self._error = error
-                raise
-            if chunk is None:
-                break
-            self._rest.append(chunk)
-            self._size += len(chunk)
-        taken = self._taken(self._size if size < 0 else size)
-        self._size -= len(taken)
-        return taken
-
-    def _taken(self, size: int) -> bytes:
-        """Take so many bytes off the chunks that wait; one copy of them, since an upload asks for megabytes."""
-        pieces = []
-        while self._rest and size > 0:
-            piece = self._rest.popleft()
-            if len(piece) > size:
-                self._rest.appendleft(piece[size:])
-                piece = piece[:size]
-            pieces.append(piece)
-            size -= len(piece)
         return b"".join(pieces)

@@ -5,61 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.endpoint import CSV_MEMBER, JSON_ROWS
-from airflow_provider_curation.audit.errors import IncompleteExportError, InvalidArgumentError, StoppedError
-from airflow_provider_curation.audit.exporting.compression import SUFFIXES, ChunkReader, Digest, compressor
+from airflow_provider_curation.audit.errors import IncompleteExportError, StoppedError
+from airflow_provider_curation.audit.exporting.byte_meter import ByteMeter
+from airflow_provider_curation.audit.exporting.chunk_reader import ChunkReader
+from airflow_provider_curation.audit.exporting.compression import compressor
+from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.csv_page import CsvPage
 from airflow_provider_curation.audit.pages.page import Tally
+from airflow_provider_curation.audit.reading.csv_source import CsvSource
+from airflow_provider_curation.audit.reading.json_source import JsonSource
 from airflow_provider_curation.audit.reading.reader import WindowReader
-from airflow_provider_curation.audit.reading.source import CsvSource, JsonSource
+from airflow_provider_curation.audit.reading.source import PageSource
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window, format_utc
 
 log = logging.getLogger(__name__)
 
-#: The compressions of each file format; the first is the default.
-COMPRESSIONS: Final = {"jsonl": ("gzip", "zip", "zstd", "none"), "csv": ("zip",)}
 _CHUNK_BYTES: Final = 256 * 1024
 _TRIES: Final = 3
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """How an object is written: ``jsonl`` or ``csv``, and its compression.
-
-    :raises InvalidArgumentError: for a format, or a compression of it, that does not exist; it names the argument.
-    """
-
-    name: str = "jsonl"
-    compression: str = "gzip"
-
-    @classmethod
-    def of(cls, file_format: str, compression: str | None) -> FileFormat:
-        """Make a format of a user's arguments; no compression means the format's default."""
-        if file_format not in COMPRESSIONS:
-            raise InvalidArgumentError(
-                f"file_format={file_format!r} is unknown; it is one of {', '.join(COMPRESSIONS)}."
-            )
-        known = COMPRESSIONS[file_format]
-        if compression is None:
-            return cls(file_format, known[0])
-        if compression not in known:
-            raise InvalidArgumentError(
-                f"compression={compression!r} does not go with file_format={file_format!r}, which is written with "
-                f"{' or '.join(known)}."
-            )
-        return cls(file_format, compression)
-
-    @property
-    def suffix(self) -> str:
-        """The key's ending, such as ``.jsonl.gz``."""
-        return f".{self.name}{SUFFIXES[self.compression]}"
 
 
 class WindowExport:
@@ -91,11 +60,11 @@ class WindowExport:
         self.file_format = file_format
         self.wanted = wanted or EventFilter()
         self.treatment = treatment or Treatment()
-        self.content = Digest()
-        self.object = Digest()
+        self.content = ByteMeter()
+        self.object = ByteMeter()
         self._stop = stop or threading.Event()
         self._check = check
-        self._source: JsonSource
+        self._source: PageSource
         if file_format.name == "csv":
             self._source = CsvSource(
                 client, dry_run=dry_run, wanted=wanted, treatment=treatment, concurrency=concurrency
@@ -188,7 +157,7 @@ def export_until_whole(
     for number in range(1, _TRIES + 1):
         export = begin()
         # Events that go while the window is read are not made good by reading it without them.
-        export.reader.counted_earlier = None if forgetting else earlier
+        export.reader.counts.earlier = None if forgetting else earlier
         try:
             keep(export)
             break

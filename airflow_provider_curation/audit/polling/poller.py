@@ -23,8 +23,9 @@ from airflow_provider_curation.audit.endpoint import JSON_ROWS, PERSONAL_FIELDS,
 from airflow_provider_curation.audit.errors import IncompleteExportError
 from airflow_provider_curation.audit.pages.page import EventMark, Page, second_of
 from airflow_provider_curation.audit.polling.search import Search
-from airflow_provider_curation.audit.reading.reader import WindowReader, check_entitled
-from airflow_provider_curation.audit.reading.source import JsonSource
+from airflow_provider_curation.audit.reading.counts import check_entitled
+from airflow_provider_curation.audit.reading.json_source import JsonSource
+from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.window import Window, format_utc, to_utc
 
 log = logging.getLogger(__name__)

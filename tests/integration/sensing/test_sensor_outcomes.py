@@ -23,7 +23,7 @@ from airflow_provider_curation.audit.errors import (
     UnauthorizedError,
     UndefinedWindowError,
 )
-from airflow_provider_curation.audit.reading.source import JsonSource
+from airflow_provider_curation.audit.reading.json_source import JsonSource
 from airflow_provider_curation.audit.window import format_utc
 from airflow_provider_curation.compat import AirflowSensorTimeout, PokeReturnValue
 from airflow_provider_curation.interval import start_of_search

@@ -10,12 +10,12 @@ import json
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.api.query import Query
@@ -23,237 +23,31 @@ from airflow_provider_curation.audit.errors import (
     ExpiredWindowError,
     IncompleteCsvError,
     IncompleteExportError,
-    InvalidArgumentError,
     NotEntitledError,
-    RowLimitError,
     ServerFaultError,
     ShrinkError,
     StoppedError,
     UnexpectedAnswerError,
-    WindowTooWideError,
 )
-from airflow_provider_curation.audit.exporting.window_export import (
-    COMPRESSIONS,
-    FileFormat,
-    WindowExport,
-    export_until_whole,
-)
+from airflow_provider_curation.audit.exporting.file_format import COMPRESSIONS
+from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.window import Window
-
-#: Machines that run other tests beside these are slow.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-DAY = Window.parse("2026-03-09T00:00:00Z", "2026-03-10T00:00:00Z")
-FORTNIGHT = Window.parse("2026-03-01T00:00:00Z", "2026-03-15T00:00:00Z")
-COLUMNS = [
-    "id",
-    "created_at",
-    "action",
-    "package_type",
-    "package_name",
-    "curated_repo_name",
-    "policy_id",
-    "policy_name",
-]
-
-_T = TypeVar("_T")
-Event = dict[str, Any]
-
-
-class Unhurried(threading.Event):
-    """Lets a reader that would wait go on at once."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self.is_set()
-
-
-def event(number: int, policies: int = 0, action: str | None = None, **fields: Any) -> Event:
-    return {
-        "id": number,
-        "created_at": f"2026-03-09T{number % 24:02}:51:03Z",
-        "action": action or ("blocked" if policies else "approved"),
-        "package_type": "npm",
-        "package_name": 'évil, "pkg"\u2028' if number % 3 == 0 else "chokidar",
-        "curated_repository_name": "acme-npm-remote",
-        "username": "dev1@acme.example",
-        "policies": [
-            {"policy_id": place, "policy_name": 'malicious, "hard"\nblock', "dry_run": False}
-            for place in range(policies)
-        ]
-        or None,
-        **fields,
-    }
-
-
-def day_of(number: int, policies: int = 1) -> list[Event]:
-    """Events whose times ascend with their ids."""
-    return [
-        event(place, place % (policies + 1), created_at=f"2026-03-09T{place * 24 // number:02}:{place % 60:02}:00Z")
-        for place in range(number)
-    ]
-
-
-class Client:
-    """Answers queries from a list, as the client does: bytes for the decoder, or an error.
-
-    :param rows: events that a CSV answer holds at the most; more are refused with their number.
-    :param cap: rows of policies that a CSV answer holds at the most: the last event may be cut.
-    :param counts_rows: ``num_of_rows`` is a number of CSV rows, not of events.
-    :param most: events of a window that fit into a CSV answer.
-    """
-
-    def __init__(
-        self,
-        events: Iterable[Event] = (),
-        *,
-        entitled: bool | None = True,
-        rows: int = 500_000,
-        cap: int | None = None,
-        counts_rows: bool = False,
-        most: int | None = None,
-        bom: str = "",
-        line_break: str = "\n",
-        ended: bool = True,
-        columns: list[str] = COLUMNS,
-        pretty: bool = False,
-    ) -> None:
-        self.events = sorted(events, key=lambda each: each["id"])
-        self.throttled = False
-        self.queries: list[Query] = []
-        self.before: Callable[[Query], None] = lambda query: None
-        self._entitled = entitled
-        self._rows = rows
-        self._cap = cap
-        self._counts_rows = counts_rows
-        self._most = most
-        self._bom = bom
-        self._line_break = line_break
-        self._ended = ended
-        self._columns = columns
-        self._pretty = pretty
-
-    def entitled(self) -> bool | None:
-        return self._entitled
-
-    def _within(self, query: Query) -> list[Event]:
-        self.queries.append(query)
-        self.before(query)
-        if query.window.width.total_seconds() > 168 * 3600:
-            raise WindowTooWideError(query.asked, "400")
-        params = query.params()
-        start, end = params["created_at_start"], params["created_at_end"]
-        return [each for each in self.events if start <= each["created_at"] < end]
-
-    def read_json(self, query: Query, decode: Callable[[bytes], _T], stop: threading.Event | None = None) -> _T:
-        within = self._within(query)
-        ordered = within if query.direction == "asc" else within[::-1]
-        data = ordered[query.offset : query.offset + query.num_of_rows]
-        meta = {"total_count": len(within)} if query.include_total else {}
-        return decode(json.dumps({"data": data or None, "meta": meta}, indent=1 if self._pretty else None).encode())
-
-    def read_zip(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None = None) -> _T:
-        within = self._within(query)
-        if query.num_of_rows > self._rows:
-            error = RowLimitError(query.asked, "400")
-            error.limit = self._rows
-            raise error
-        rows = [row for each in within[query.offset : query.offset + query.num_of_rows] for row in rows_of(each)]
-        member = "audit_packages.csv"
-        if self._most is not None and len(within) > self._most:
-            member = "audit_packages_incomplete.csv"
-        cap = min(query.num_of_rows if self._counts_rows else len(rows), len(rows) if self._cap is None else self._cap)
-        return decode(self.zipped(rows[:cap], member))
-
-    def content(self, rows: list[list[str]]) -> bytes:
-        """Return the CSV that one answer with these rows would hold, last line break included."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator=self._line_break)
-        writer.writerow(self._columns)
-        places = [COLUMNS.index(name) for name in self._columns]
-        writer.writerows([row[place] for place in places] for row in rows)
-        return (self._bom + text.getvalue()).encode()
-
-    def zipped(self, rows: list[list[str]], member: str) -> IO[bytes]:
-        content = self.content(rows)
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(member, content if self._ended else content.removesuffix(self._line_break.encode()))
-        return file
-
-
-def rows_of(each: Event) -> list[list[str]]:
-    policies = each["policies"] or [{"policy_id": "", "policy_name": ""}]
-    about = [each["id"], each["created_at"], each["action"], each["package_type"], each["package_name"]]
-    about.append(each["curated_repository_name"])
-    return [[str(cell) for cell in [*about, policy["policy_id"], policy["policy_name"]]] for policy in policies]
-
-
-def jsonl(events: Iterable[Event]) -> bytes:
-    return b"".join(json.dumps(each).encode() + b"\n" for each in events)
-
-
-def make(
-    client: Client, window: Window = DAY, file_format: str = "jsonl", compression: str | None = None, **options: Any
-) -> WindowExport:
-    options = {"stop": Unhurried(), **options}
-    return WindowExport(client, window, FileFormat.of(file_format, compression), **options)  # type: ignore[arg-type]
-
-
-def read(export: WindowExport) -> bytes:
-    return export.open().read()
-
-
-def unpacked(whole: bytes, compression: str, member: str = "audit_packages.jsonl") -> bytes:
-    if compression == "gzip":
-        return gzip.decompress(whole)
-    if compression == "zip":
-        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-            assert archive.namelist() == [member]
-            return archive.read(member)
-    if compression == "zstd":
-        return bytes(pytest.importorskip("zstandard").ZstdDecompressor().stream_reader(whole).read())
-    return whole
-
-
-def unzipped(whole: bytes) -> bytes:
-    return unpacked(whole, "zip", "audit_packages.csv")
-
-
-# File formats
-
-
-@pytest.mark.parametrize(
-    ("file_format", "compression", "suffix"),
-    [
-        ("jsonl", None, ".jsonl.gz"),
-        ("jsonl", "gzip", ".jsonl.gz"),
-        ("jsonl", "zip", ".jsonl.zip"),
-        ("jsonl", "zstd", ".jsonl.zst"),
-        ("jsonl", "none", ".jsonl"),
-        ("csv", None, ".csv.zip"),
-        ("csv", "zip", ".csv.zip"),
-    ],
+from tests.support.listed import (
+    COLUMNS,
+    DAY,
+    FORTNIGHT,
+    UNHURRIED,
+    Client,
+    day_of,
+    event,
+    jsonl,
+    make,
+    read,
+    rows_of,
+    unpacked,
+    unzipped,
 )
-def test_formats_have_their_suffix(file_format: str, compression: str | None, suffix: str) -> None:
-    assert FileFormat.of(file_format, compression).suffix == suffix
-
-
-@pytest.mark.parametrize(
-    ("file_format", "compression", "named"),
-    [
-        ("parquet", None, "file_format='parquet'"),
-        ("JSONL", None, "file_format='JSONL'"),
-        ("jsonl", "brotli", "compression='brotli'"),
-        ("jsonl", "", "compression=''"),
-        ("csv", "gzip", "compression='gzip' does not go with file_format='csv'"),
-        ("csv", "none", "compression='none'"),
-    ],
-)
-def test_a_format_that_does_not_exist_is_refused_by_name(file_format: str, compression: str | None, named: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"^{named}"):
-        FileFormat.of(file_format, compression)
-
 
 # JSONL
 

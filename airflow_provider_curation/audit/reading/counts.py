@@ -1,0 +1,179 @@
+"""What the server counts in a window before and after it is read, span by span, and what those counts prove.
+
+A span is what the server answers in one count: at most 144 hours of the window.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH, REQUEST_WIDTH
+from airflow_provider_curation.audit.errors import (
+    Asked,
+    IncompleteExportError,
+    NotEntitledError,
+    UnexpectedAnswerError,
+)
+from airflow_provider_curation.audit.reading.source import PageSource
+from airflow_provider_curation.audit.retention import check_remembered
+from airflow_provider_curation.audit.window import Window
+
+log = logging.getLogger(__name__)
+
+_SECOND = timedelta(seconds=1)
+
+#: Counts several windows, in their order; ``None`` where the server gives no count.
+CountAll = Callable[[Sequence[Window]], list[int | None]]
+
+
+@dataclass
+class Span:
+    """A part of the window that the server answers in one count.
+
+    :param before: events that the server counted before reading; ``None`` if it gave no count.
+    :param after: the same, after reading.
+    :param read: events read.
+    """
+
+    window: Window
+    before: int | None = None
+    after: int | None = None
+    read: int = 0
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether as many events were read as the server counted before and after."""
+        return self.before is not None and self.before == self.read == self.after
+
+
+class WindowCounts:
+    """The counts of one window's spans.
+
+    :param retention: how long the server remembers events; ``None`` skips that check.
+    """
+
+    def __init__(self, source: PageSource, window: Window, retention: timedelta | None) -> None:
+        self.window = window
+        self.spans = [Span(part) for part in window.split(REQUEST_WIDTH)]
+        #: Events that the server counted in an earlier reading of the window; it must not count fewer.
+        self.earlier: int | None = None
+        self._source = source
+        self._retention = retention
+
+    @property
+    def before(self) -> int | None:
+        """The server's count of the window's events before reading."""
+        return _sum(span.before for span in self.spans)
+
+    @property
+    def after(self) -> int | None:
+        """The server's count of the window's events after reading."""
+        return _sum(span.after for span in self.spans)
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether every span has as many events as the server counted before and after."""
+        return all(span.reconciled for span in self.spans)
+
+    def count_before(self, count_all: CountAll) -> None:
+        """Count every span before it is read.
+
+        :raises ExpiredWindowError: if the server may have forgotten a part of the window when it counted.
+        :raises IncompleteExportError: if it counted more events in an earlier reading.
+        :raises NotEntitledError: if it counts no events because it is not entitled to Curation.
+        :raises UnexpectedAnswerError: if it counts events that cannot be asked for.
+        """
+        for span, total in zip(self.spans, self._count(count_all), strict=True):
+            span.before = total
+        if self._source.end_inclusive:
+            self._check_last_seconds(count_all)
+        self._check_forgotten()
+        if self.before == 0:
+            check_entitled(self._source.entitled, self.window)
+        if self.before is None:
+            log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
+
+    def count_after(self, count_all: CountAll) -> None:
+        """Count every span again and compare what was read with both counts.
+
+        :raises IncompleteExportError: if they differ.
+        :raises NotEntitledError: as :meth:`count_before`.
+        """
+        for span, total in zip(self.spans, self._count(count_all), strict=True):
+            span.after = total
+        if self.before is None and not any(span.read for span in self.spans):
+            check_entitled(self._source.entitled, self.window)
+        for span in self.spans:
+            if span.before is None and span.after is None:
+                continue
+            if not span.reconciled:
+                raise IncompleteExportError(
+                    f"{span.window}: {span.read} events were read, but the server counted {span.before} before and "
+                    f"{span.after} after reading. Events arrived or disappeared meanwhile: export the window again "
+                    "once it has settled (a longer settle_time), and before the server's retention reaches it."
+                )
+
+    def _count(self, count_all: CountAll) -> list[int | None]:
+        inclusive = self._source.end_inclusive
+        counts = count_all([span.window for span in self.spans])
+        # One of the counts may show that the end is inclusive, after others were asked.
+        return counts if self._source.end_inclusive == inclusive else self._count(count_all)
+
+    def _check_forgotten(self) -> None:
+        """Check that the server knew the whole window when it counted.
+
+        If it did not, the count after reading agrees with the one before, and both miss the same events.
+        """
+        if self._retention is not None:
+            check_remembered(self.window, self._retention, datetime.now(timezone.utc))
+        total, earlier = self.before, self.earlier
+        if total is not None and earlier is not None and total < earlier:
+            raise IncompleteExportError(
+                f"{self.window}: the server counts {total} events, and counted {earlier} when the window was read "
+                "before. It has forgotten or removed some, which can no longer be exported. If the window is as old "
+                "as the server's retention, export what is left of it with a later start."
+            )
+
+    def _check_last_seconds(self, count_all: CountAll) -> None:
+        """Check that no event lies between the last second that is asked for and the end, where ends are inclusive.
+
+        If one does, the server keeps fractions of seconds that it does not show.
+        """
+        for span in self.spans:
+            end = span.window.end
+            windows = [Window(end - _SECOND, end + _SECOND), Window(end - _SECOND, end), Window(end, end + _SECOND)]
+            both, last, following = count_all(windows)
+            if both is not None and last is not None and following is not None and both != last + following:
+                raise UnexpectedAnswerError(
+                    Asked(AUDIT_PATH, span.window),
+                    f"{both} events from the last second to the end, but {last} and {following} in the one and the "
+                    "other: the server includes events at the end, and some lie between two seconds, where they "
+                    "cannot be asked for",
+                )
+
+
+def check_entitled(entitled: Callable[[], bool | None], window: Window) -> None:
+    """Distinguish an empty window from a missing entitlement.
+
+    :raises NotEntitledError: if the server says that it is not entitled to Curation.
+    """
+    answer = entitled()
+    if answer is False:
+        raise NotEntitledError(
+            f"The server counts no events for {window}, and says that it is not entitled to Curation. An empty export "
+            "would prove nothing: check the platform's licence, or that the connection points at the right platform."
+        )
+    if answer is None:
+        log.warning("The server counts no events for %s, and does not say whether it is entitled to Curation.", window)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total

@@ -1,0 +1,121 @@
+"""Pages from CSV answers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, REQUEST_WIDTH
+from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, CsvPage, csv_page
+from airflow_provider_curation.audit.pages.page import Page
+from airflow_provider_curation.audit.reading.json_source import JsonSource
+from airflow_provider_curation.audit.reading.source import fewer_rows
+from airflow_provider_curation.audit.treatment import Treatment
+from airflow_provider_curation.audit.window import Window
+
+
+class CsvSource:
+    """Pages of CSV; see :class:`PageSource`. Counts are asked for in JSON, since CSV has none.
+
+    The first answers show whether the server gives 500,000 events at a time, or fewer.
+    """
+
+    #: A page's last event is left to the next page, since a server that counts rows may have cut it.
+    overlap = 2
+    #: A compromise: few requests on servers with large answers, bounded temporary files and offsets on the others.
+    slice_rows = 50_000
+
+    def __init__(
+        self,
+        client: AuditClient,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
+        concurrency: int = 4,
+    ) -> None:
+        self.rows = CSV_ROWS
+        self._client = client
+        self._dry_run = dry_run
+        self._wanted = wanted or None
+        self._treatment = treatment or None
+        #: Counts, and shows each slice's newest event: neither can be asked for in CSV.
+        self._json = JsonSource(client, dry_run=dry_run, concurrency=concurrency)
+        self._header: bytes | None = None
+        self._line_break = b"\n"
+        self._seen_rows = 0
+        #: Rows of each slice's last event.
+        self._last_rows: dict[Window, int] = {}
+
+    @property
+    def concurrency(self) -> int:
+        """Pages in flight: one, once the server has answered 429."""
+        return self._json.concurrency
+
+    @property
+    def end_inclusive(self) -> bool:
+        """The server includes events at a window's end; one answer in JSON or CSV shows it for both."""
+        return self._json.end_inclusive
+
+    @end_inclusive.setter
+    def end_inclusive(self, inclusive: bool) -> None:
+        self._json.end_inclusive = inclusive
+
+    def entitled(self) -> bool | None:
+        return self._client.entitled()
+
+    def count(self, window: Window, stop: threading.Event) -> int | None:
+        return self._json.count(window, stop)
+
+    def first_page(self, window: Window, stop: threading.Event) -> Page:
+        newest = self._json.newest(window, stop)
+        if not self._dry_run:
+            # The slice's last event has a row for each policy; an event of the dry-run stream has one row anyway.
+            self._last_rows[window] = max(1, *(_policies(line) for line in newest.lines()), 0)
+        page = self._csv(window, 0, newest.total, stop)
+        return page if newest.total is None else replace(page, total=newest.total)
+
+    def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
+        return self._csv(window, offset, remaining, stop)
+
+    def read_header(self, window: Window) -> bytes:
+        """Return the server's header line, asking for it if no answer was read: an empty export has one too."""
+        if self._header is None:
+            self._csv(next(window.split(REQUEST_WIDTH)), 0, 0, threading.Event())
+        assert self._header is not None
+        return self._header + self._line_break
+
+    def _csv(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> CsvPage:
+        # Every server gives a few events at once; for more, ask as if the server gave 500,000.
+        few = remaining is not None and remaining <= CSV_ROWS_OLDER
+        rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
+        query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
+        end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
+        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end, treatment=self._treatment)
+        try:
+            page = self._client.read_zip(query, decode, stop)
+        except RowLimitError as error:
+            self.rows = fewer_rows(error, rows, CSV_ROWS_OLDER)
+            return self._csv(window, offset, remaining, stop)
+        self._seen_rows = max(self._seen_rows, page.answer_rows)
+        header = page.header.rstrip(b"\r\n")
+        if self._header is None:
+            self._header, self._line_break = header, page.header[len(header) :] or b"\n"
+        elif self._header != header:
+            raise UnexpectedAnswerError(query.asked, "a CSV header that differs from the one of the answer before")
+        return page
+
+
+def _policies(event: bytes) -> int:
+    return len(msgspec.json.decode(event, type=_EventPolicies).policies or ())
+
+
+class _EventPolicies(msgspec.Struct):
+    policies: list[msgspec.Raw] | None = None

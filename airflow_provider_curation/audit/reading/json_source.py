@@ -1,0 +1,118 @@
+"""Pages from JSON answers."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.endpoint import JSON_ROWS
+from airflow_provider_curation.audit.errors import RowLimitError
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page, json_page
+from airflow_provider_curation.audit.reading.source import fewer_rows
+from airflow_provider_curation.audit.treatment import Treatment
+from airflow_provider_curation.audit.window import Window
+
+
+class JsonSource:
+    """Pages of JSON; see :class:`PageSource`.
+
+    :param wanted: which events to keep.
+    :param treatment: what alters them.
+    :param rows: events a page, 1 to 2000.
+    :param concurrency: pages in flight, 1 to 8.
+    :param marked: list on each page which events were read and kept.
+    """
+
+    overlap = 1
+    slice_rows = 20_000
+
+    def __init__(
+        self,
+        client: AuditClient,
+        *,
+        dry_run: bool = False,
+        wanted: EventFilter | None = None,
+        treatment: Treatment | None = None,
+        rows: int = JSON_ROWS,
+        concurrency: int = 4,
+        marked: bool = False,
+    ) -> None:
+        # A page of one event would be all overlap.
+        self.rows = max(rows, self.overlap + 1)
+        self.end_inclusive = False
+        self._client = client
+        self._dry_run = dry_run
+        self._wanted = wanted or None
+        self._treatment = treatment or None
+        self._concurrency = concurrency
+        self._marked = marked
+        # Threads that decode side by side only fight for the interpreter, and each would hold a page in memory.
+        self._decoding = threading.Lock()
+
+    @property
+    def concurrency(self) -> int:
+        """Pages in flight: one, once the server has answered 429."""
+        return 1 if self._client.throttled else self._concurrency
+
+    def entitled(self) -> bool | None:
+        return self._client.entitled()
+
+    def count(self, window: Window, stop: threading.Event) -> int | None:
+        return self.newest(window, stop).total
+
+    def newest(self, window: Window, stop: threading.Event) -> Page:
+        """Return a page of the window's newest event, with the window's total."""
+        # The newest event also shows an inclusive end, at no extra request.
+        inclusive = self.end_inclusive
+        query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
+        try:
+            return self._client.read_json(query, partial(json_page, query), stop)
+        except EndInclusiveError:
+            if inclusive:
+                raise
+            self.end_inclusive = True
+            return self.newest(window, stop)
+
+    def first_page(self, window: Window, stop: threading.Event) -> Page:
+        return self._json(window, 0, self.rows, stop, include_total=True)
+
+    def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
+        return self._json(window, offset, self.rows, stop)
+
+    def tail(self, window: Window, known: int, stop: threading.Event) -> Page:
+        """Return the page behind the events that are known, with the total; it begins with the last one of them."""
+        inclusive = self.end_inclusive
+        try:
+            return self._json(window, max(known - 1, 0), self.rows, stop, include_total=True, overlaps=known > 0)
+        except EndInclusiveError:
+            if inclusive:
+                raise
+            self.end_inclusive = True
+            return self.tail(window, known, stop)
+
+    def _json(
+        self,
+        window: Window,
+        offset: int,
+        rows: int,
+        stop: threading.Event,
+        include_total: bool = False,
+        overlaps: bool | None = None,
+    ) -> Page:
+        query = Query(
+            window, rows, offset, include_total=include_total, dry_run=self._dry_run, end_inclusive=self.end_inclusive
+        )
+
+        def decode(body: bytes) -> Page:
+            with self._decoding:
+                overlapping = offset > 0 if overlaps is None else overlaps
+                return json_page(query, body, self._wanted, overlapping, self._treatment, self._marked)
+
+        try:
+            return self._client.read_json(query, decode, stop)
+        except RowLimitError as error:
+            self.rows = fewer_rows(error, rows, rows // 2)
+            return self._json(window, offset, self.rows, stop, include_total, overlaps)
