@@ -56,7 +56,8 @@ def verify_archive(
 ) -> Report:
     """Verify the exports below a prefix of S3, or in a folder that holds a copy, for a period.
 
-    :param location: ``s3://bucket/prefix/``, or a folder. Digests lie in ``_digests/`` below it.
+    :param location: the archive's root: ``s3://bucket/curation``, or a folder. Manifests lie in ``_manifests/`` and
+        digests in ``_digests/`` below it.
     :param start: first moment of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the
         first digest.
     :param end: end of the period, exclusive; default: that of the last digest.

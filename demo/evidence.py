@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_curation.audit.evidence.layout import Layout
+
 if TYPE_CHECKING:
     from airflow_provider_curation.simulator import Simulator
 
-MANIFEST = ".manifest.json"
+LAYOUT = Layout("curation")
 _INDENT = " " * 6
 
 
@@ -62,6 +64,10 @@ class Archive:
         return len(self._client.list_multipart_uploads(Bucket=self._bucket).get("Uploads", []))
 
 
+def manifest_key(key: str) -> str:
+    return LAYOUT.manifest_key(key.removeprefix(LAYOUT.prefix))
+
+
 @dataclass(frozen=True)
 class Export:
     """One exported object, read back."""
@@ -72,7 +78,7 @@ class Export:
 
     @classmethod
     def read(cls, archive: Archive, key: str) -> Export:
-        return cls(key, archive.read(key), json.loads(archive.read(key + MANIFEST)))
+        return cls(key, archive.read(key), json.loads(archive.read(manifest_key(key))))
 
     @property
     def name(self) -> str:
@@ -85,7 +91,7 @@ class Export:
 
     @property
     def dry_run(self) -> bool:
-        return "/dry_run/" in self.key
+        return "/stream=dry_run/" in self.key
 
     def content(self) -> bytes:
         """What is in the object, uncompressed."""
@@ -112,7 +118,7 @@ def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], N
     """Print what is in S3, and whether it is true; the same as a boolean."""
     for key, size in archive.sizes.items():
         print(f"{size:>11,} bytes  {key}")
-    exports = [Export.read(archive, key) for key in archive.sizes if key + MANIFEST in archive.sizes]
+    exports = [Export.read(archive, key) for key in archive.sizes if manifest_key(key) in archive.sizes]
     exports.sort(key=lambda export: (export.dry_run, export.is_csv))
     for export in exports:
         manifest = export.manifest
@@ -122,7 +128,7 @@ def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], N
             print(_shortened(line))
     print("\nThe names and mail addresses in them are made up, as is all the rest. Real events name real people.")
 
-    title("4. The manifest beside the first of them: what an auditor reads")
+    title("4. The manifest of the first of them: what an auditor reads")
     print(json.dumps(exports[0].manifest, indent=2) if exports else "There is none.")
 
     title("5. Is it true?")

@@ -27,7 +27,7 @@ class CurationAuditVerifyOperator(BaseOperator):
     :func:`airflow_provider_curation.evidence.verify_archive`.
 
     :param s3_bucket: the bucket. (templated)
-    :param s3_prefix: the prefix of the exports' keys; digests lie in ``_digests/`` below it. (templated)
+    :param s3_prefix: the archive's root, as the exports have it; digests lie in ``_digests/`` below it. (templated)
     :param start: first moment of the period: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the period, exclusive. (templated)
     :param expected: streams and formats that must be there of the connection's server: ``[("events", "jsonl"),
@@ -75,7 +75,7 @@ class CurationAuditVerifyOperator(BaseOperator):
         self,
         *,
         s3_bucket: str,
-        s3_prefix: str = "curation/",
+        s3_prefix: str = "curation",
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         expected: Sequence[Sequence[str]] | None = None,

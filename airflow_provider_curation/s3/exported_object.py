@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_curation.audit.errors import IncompleteExportError
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, ManifestError, StoredManifest
+from airflow_provider_curation.audit.evidence.manifest import ManifestError, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Present
 from airflow_provider_curation.s3.client import NOT_FOUND, error_code, s3_hook
 from airflow_provider_curation.s3.object_lock import check_bucket, ensure_locked, upload_arguments
@@ -24,7 +24,7 @@ _DENIED = ("AccessDenied", "403")
 
 
 class S3Object:
-    """An object that an export writes, and ``<key>.manifest.json`` beside it.
+    """An object that an export writes, and its manifest.
 
     :param encrypt: have S3 encrypt the object with its own keys (SSE-S3); KMS goes through ``extra_args``.
     :param extra_args: of boto3's uploads, such as ``ServerSideEncryption`` and ``SSEKMSKeyId``.
@@ -36,6 +36,7 @@ class S3Object:
         self,
         bucket: str,
         key: str,
+        manifest_key: str,
         *,
         aws_conn_id: str | None,
         encrypt: bool = False,
@@ -45,7 +46,7 @@ class S3Object:
     ) -> None:
         self.bucket = bucket
         self.key = key
-        self.manifest_key = key + MANIFEST_SUFFIX
+        self.manifest_key = manifest_key
         self._aws_conn_id = aws_conn_id
         self._encrypt = encrypt
         self._acl_policy = acl_policy

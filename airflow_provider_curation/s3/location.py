@@ -1,26 +1,54 @@
-"""Where an export goes: the bucket and the key that a user's arguments make for a window."""
+"""Where an export goes: the bucket, the archive's root in it, and the key that a user's arguments make for a window."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.evidence.layout import Layout
 
+DEFAULT_PREFIX: Final = "curation"
+#: Below the root. Query engines read `name=value` folders as columns.
 DEFAULT_KEY: Final = (
-    "curation/{instance}/{stream}/dt={start:%Y-%m-%d}/{start:%Y%m%dT%H%M%SZ}_{end:%Y%m%dT%H%M%SZ}{suffix}"
+    "instance={instance}/stream={stream}/format={file_format}/dt={start:%Y-%m-%d}/"
+    "{start:%Y%m%dT%H%M%SZ}_{end:%Y%m%dT%H%M%SZ}{suffix}"
 )
 
 
-def bucket_and_key(s3_bucket: str | None, s3_key: str, fields: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the bucket and the key of an export's object.
+@dataclass(frozen=True)
+class Location:
+    """Where one object of an archive lies.
+
+    :param relative: the object's key below the archive's root.
+    """
+
+    bucket: str
+    layout: Layout
+    relative: str
+
+    @property
+    def key(self) -> str:
+        return self.layout.object_key(self.relative)
+
+    @property
+    def manifest_key(self) -> str:
+        return self.layout.manifest_key(self.relative)
+
+
+def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Mapping[str, Any]) -> Location:
+    """Return where an export's object goes.
 
     :param s3_bucket: the bucket; ``None`` or empty if ``s3_key`` is a full ``s3://`` URL.
-    :param s3_key: the key, with fields in the form of :meth:`str.format`.
+    :param s3_prefix: the archive's root; ``None`` or empty if it is the bucket itself.
+    :param s3_key: the key below the root, or a full ``s3://`` URL that lies below it, with fields in the form of
+        :meth:`str.format`.
     :param fields: what the fields stand for.
     :raises InvalidArgumentError: for a field that does not exist, a bucket that is named twice or not at all, or a key
-        that is empty or ends like a folder's.
+        that is empty, ends like a folder's, or lies outside of the root or in one of the archive's own folders.
     """
+    layout = Layout((s3_prefix or "").strip("/"))
     try:
         key = s3_key.format(**fields)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -28,13 +56,27 @@ def bucket_and_key(s3_bucket: str | None, s3_key: str, fields: Mapping[str, Any]
             f"s3_key={s3_key!r} cannot be filled in ({type(error).__name__}: {error}); its fields are "
             f"{', '.join('{' + name + '}' for name in fields)}."
         ) from None
-    bucket = s3_bucket
-    if key.startswith("s3://"):
+    bucket, is_url = s3_bucket, key.startswith("s3://")
+    if is_url:
         if bucket:
             raise InvalidArgumentError(f"s3_key={key!r} names a bucket already; leave s3_bucket={bucket!r} out.")
         bucket, _, key = key.removeprefix("s3://").partition("/")
     if not bucket:
         raise InvalidArgumentError(f"s3_bucket={s3_bucket!r} is empty, and s3_key names no bucket either.")
     if not key or key.endswith("/"):
-        raise InvalidArgumentError(f"s3_key={s3_key!r} makes {key!r}, which is no object's key.")
-    return bucket, key
+        raise InvalidArgumentError(f"s3_key={s3_key!r} makes {key!r}, which is not an object's key.")
+    if is_url:
+        if not key.startswith(layout.prefix):
+            raise InvalidArgumentError(
+                f"s3_key={s3_key!r} lies outside of the archive's root, s3_prefix={s3_prefix!r}: begin it with "
+                f"s3://{bucket}/{layout.prefix}, or set s3_prefix to the archive's root."
+            )
+        key = key.removeprefix(layout.prefix)
+    location = Location(bucket, layout, key)
+    for reserved in (layout.manifests, layout.seals, layout.quarantine):
+        if location.key.startswith(reserved):
+            raise InvalidArgumentError(
+                f"s3_key={s3_key!r} makes {location.key!r}, but the archive keeps {reserved} for itself: choose "
+                "another folder."
+            )
+    return location

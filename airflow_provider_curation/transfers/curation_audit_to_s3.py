@@ -1,4 +1,4 @@
-"""The transfer: each DAG run's window of audit events, as one object in S3 with a manifest beside it."""
+"""The transfer: each DAG run's window of audit events, as one object in S3, and a manifest of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from airflow_provider_curation.compat import (
 )
 from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
-from airflow_provider_curation.s3.location import DEFAULT_KEY, bucket_and_key
+from airflow_provider_curation.s3.location import DEFAULT_KEY, DEFAULT_PREFIX, Location, locate
 from airflow_provider_curation.transfers.shielded import shielded
 
 if TYPE_CHECKING:
@@ -60,11 +60,15 @@ class CurationAuditToS3Operator(BaseOperator):
     """Exports the audit events of a window to S3: complete and verified, or not at all.
 
     The window is ``start`` and ``end``, else the run's data interval. The object appears once the events in it are as
-    many as the server counted before and after reading; its manifest, ``<key>.manifest.json``, after the object.
+    many as the server counted before and after reading; its manifest, ``<s3_prefix>/_manifests/<s3_key>.json``,
+    after the object.
 
     :param s3_bucket: the bucket; leave it out if ``s3_key`` is a full ``s3://`` URL. (templated)
-    :param s3_key: the key: Jinja first, then the fields ``{instance}``, ``{stream}``, ``{start}``, ``{end}`` (UTC
-        datetimes, with formats such as ``{start:%Y-%m-%d}``), ``{suffix}`` and ``{file_format}``. (templated)
+    :param s3_prefix: the archive's root: manifests lie in ``_manifests/`` and seals in ``_seals/`` below it. Empty: the
+        bucket itself. (templated)
+    :param s3_key: the key below ``s3_prefix``: Jinja first, then the fields ``{instance}``, ``{stream}``, ``{start}``,
+        ``{end}`` (UTC datetimes, with formats such as ``{start:%Y-%m-%d}``), ``{suffix}`` and ``{file_format}``. A full
+        ``s3://`` URL must lie below ``s3_prefix``, too. (templated)
     :param file_format: ``jsonl``, one event a line in the server's own bytes, or ``csv``, the server's own rows.
     :param compression: jsonl: ``gzip`` (default), ``zip``, ``zstd`` or ``none``; csv: ``zip``.
     :param start: first moment of the window, inclusive: an aware datetime or ISO 8601 string. (templated)
@@ -102,6 +106,7 @@ class CurationAuditToS3Operator(BaseOperator):
 
     template_fields: Sequence[str] = (
         "s3_bucket",
+        "s3_prefix",
         "s3_key",
         "start",
         "end",
@@ -122,6 +127,7 @@ class CurationAuditToS3Operator(BaseOperator):
         self,
         *,
         s3_bucket: str | None = None,
+        s3_prefix: str = DEFAULT_PREFIX,
         s3_key: str = DEFAULT_KEY,
         file_format: Literal["jsonl", "csv"] = "jsonl",
         compression: Literal["gzip", "zip", "zstd", "none"] | None = None,
@@ -154,6 +160,7 @@ class CurationAuditToS3Operator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.s3_bucket = s3_bucket
+        self.s3_prefix = s3_prefix
         self.s3_key = s3_key
         self.file_format = file_format
         self.compression = compression
@@ -328,10 +335,11 @@ class CurationAuditToS3Operator(BaseOperator):
     def _target(self, window: Window, file_format: FileFormat, lock: dict[str, Any]) -> S3Object:
         from airflow_provider_curation.s3.exported_object import S3Object
 
-        bucket, key = self._location(window, file_format)
+        location = self._location(window, file_format)
         return S3Object(
-            bucket,
-            key,
+            location.bucket,
+            location.key,
+            location.manifest_key,
             aws_conn_id=self.aws_conn_id,
             encrypt=self.encrypt,
             acl_policy=self.acl_policy,
@@ -339,7 +347,7 @@ class CurationAuditToS3Operator(BaseOperator):
             lock=lock,
         )
 
-    def _location(self, window: Window, file_format: FileFormat) -> tuple[str, str]:
+    def _location(self, window: Window, file_format: FileFormat) -> Location:
         fields = {
             "instance": self.hook.instance,
             "stream": self._stream,
@@ -348,7 +356,7 @@ class CurationAuditToS3Operator(BaseOperator):
             "suffix": file_format.suffix,
             "file_format": file_format.name,
         }
-        return bucket_and_key(self.s3_bucket, self.s3_key, fields)
+        return locate(self.s3_bucket, self.s3_prefix, self.s3_key, fields)
 
     # Time
 

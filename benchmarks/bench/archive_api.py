@@ -10,10 +10,11 @@ import argparse
 import asyncio
 import json
 import sys
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from bench.made_archive import _ETAG, BUCKET, OBJECT, PREFIX, keys, manifest
+from bench.made_archive import _ETAG, BUCKET, LAYOUT, OBJECT, manifest, manifest_keys, object_keys
 
 PAGE = 1000
 MISSING = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
@@ -23,30 +24,31 @@ class Pages:
     """The listing's pages as XML, made once; of a manifest the number of its hour."""
 
     def __init__(self, hours: int) -> None:
-        self.hours: dict[str, int] = {}
-        self.bodies: list[bytes] = []
-        listed = keys(hours)
-        number = 0
-        while page := list(islice(listed, PAGE)):
+        self.hours: dict[str, int] = {key: number for number, key in enumerate(manifest_keys(hours))}
+        # By prefix: "_" sorts before the data's "instance=".
+        self._bodies = {
+            LAYOUT.manifests: list(self._pages(iter(self.hours))),
+            LAYOUT.prefix: list(self._pages(chain(self.hours, object_keys(hours)))),
+        }
+
+    def _pages(self, keys: Iterator[str]) -> Iterator[bytes]:
+        while page := list(islice(keys, PAGE)):
             entries = []
             for key in page:
-                size = len(OBJECT)
-                if number % 2:
-                    self.hours[key] = number // 2
-                    size = len(manifest(number // 2))
+                size = len(manifest(self.hours[key])) if key in self.hours else len(OBJECT)
                 entries.append(
                     f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
                     f"<ETag>&quot;{_ETAG}&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
                 )
-                number += 1
-            self.bodies.append("".join(entries).encode())
+            yield "".join(entries).encode()
 
     def listing(self, query: dict[str, str]) -> bytes:
-        place = int(query.get("continuation-token", 0)) if query.get("prefix") == PREFIX else len(self.bodies)
-        more = place + 1 < len(self.bodies)
+        bodies = self._bodies.get(query.get("prefix", ""), [])
+        place = int(query.get("continuation-token", 0))
+        more = place + 1 < len(bodies)
         token = f"<NextContinuationToken>{place + 1}</NextContinuationToken>" if more else ""
         head = f"<Name>{BUCKET}</Name><IsTruncated>{'true' if more else 'false'}</IsTruncated>{token}".encode()
-        entries = self.bodies[place] if place < len(self.bodies) else b""
+        entries = bodies[place] if place < len(bodies) else b""
         return b"<?xml version='1.0'?><ListBucketResult>" + head + entries + b"</ListBucketResult>"
 
 

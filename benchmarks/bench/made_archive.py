@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from hashlib import md5, sha256
 
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, Manifest
+from airflow_provider_curation.audit.evidence.layout import Layout
+from airflow_provider_curation.audit.evidence.manifest import Manifest
 from airflow_provider_curation.audit.window import Window, format_utc
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 
 BUCKET = "audit-archive"
-PREFIX = "curation/"
+LAYOUT = Layout("curation")
 #: The first hour; all that is made lies in the past.
 FIRST = datetime(2016, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -25,18 +26,18 @@ def hour(number: int) -> Window:
     return Window(FIRST + number * HOUR, FIRST + (number + 1) * HOUR)
 
 
-def object_key(number: int) -> str:
+def relative_key(number: int) -> str:
     window = hour(number)
-    fields = {"instance": "acme.jfrog.io", "stream": "events", "suffix": ".jsonl.gz"}
+    fields = {"instance": "acme.jfrog.io", "stream": "events", "file_format": "jsonl", "suffix": ".jsonl.gz"}
     return DEFAULT_KEY.format(start=window.start, end=window.end, **fields)
 
 
-def keys(hours: int) -> Iterator[str]:
-    """All keys in the order of a listing: each object, then its manifest."""
-    for number in range(hours):
-        key = object_key(number)
-        yield key
-        yield key + MANIFEST_SUFFIX
+def manifest_keys(hours: int) -> Iterator[str]:
+    return (LAYOUT.manifest_key(relative_key(number)) for number in range(hours))
+
+
+def object_keys(hours: int) -> Iterator[str]:
+    return (LAYOUT.object_key(relative_key(number)) for number in range(hours))
 
 
 def manifest(number: int) -> bytes:
@@ -49,7 +50,7 @@ def manifest(number: int) -> bytes:
         stream="events",
         instance="acme.jfrog.io",
         bucket=BUCKET,
-        key=object_key(number),
+        key=LAYOUT.object_key(relative_key(number)),
         format="jsonl",
         compression="gzip",
         events_read=events,

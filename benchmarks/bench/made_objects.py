@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench import objects
-from bench.made_archive import BUCKET, OBJECT, keys, manifest
+from bench.made_archive import BUCKET, OBJECT, manifest, manifest_keys, object_keys
 
 
 def main() -> None:
@@ -16,8 +16,11 @@ def main() -> None:
 
     backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     backend.create_bucket(BUCKET, "us-east-1")
-    for number, key in enumerate(keys(parser.parse_args().hours)):
-        backend.put_object(BUCKET, key, manifest(number // 2) if number % 2 else OBJECT)
+    hours = parser.parse_args().hours
+    for number, key in enumerate(manifest_keys(hours)):
+        backend.put_object(BUCKET, key, manifest(number))
+    for key in object_keys(hours):
+        backend.put_object(BUCKET, key, OBJECT)
     objects.main()
 
 

@@ -46,7 +46,7 @@ class Bucket:
     def verify(self, file_format: str, first: int, events: int) -> int:
         """Check the only export in the bucket against `events` events from index `first`; returns its bytes."""
         listed = self._client.list_objects_v2(Bucket=self._name).get("Contents", [])
-        exports = [item for item in listed if not item["Key"].endswith(".manifest.json")]
+        exports = [item for item in listed if "_manifests/" not in item["Key"]]
         if len(exports) != 1:
             raise WrongExport(f"one object was expected, there are {[item['Key'] for item in exports]}")
         with self._download(exports[0]["Key"]) as file:

@@ -17,7 +17,7 @@ from typing import Any
 
 import boto3
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: F401
-from bench.made_archive import BUCKET, PREFIX, hour
+from bench.made_archive import BUCKET, LAYOUT, hour
 
 from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.s3 import archive as s3_archive  # noqa: F401
@@ -27,7 +27,11 @@ WORKERS = 8
 
 def provider(first: int, last: int) -> dict[str, Any]:
     report = verify_archive(
-        f"s3://{BUCKET}/{PREFIX}", hour(first).start, hour(last - 1).end, aws_conn_id="aws_default", workers=WORKERS
+        f"s3://{BUCKET}/{LAYOUT.root}",
+        hour(first).start,
+        hour(last - 1).end,
+        aws_conn_id="aws_default",
+        workers=WORKERS,
     )
     if report.findings or report.manifests != last - first or report.objects_read:
         sys.exit(report.summary())
@@ -43,10 +47,9 @@ def bare(first: int, last: int) -> dict[str, Any]:
 
     under_way: deque[Future[int]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=PREFIX):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=LAYOUT.manifests):
             for each in page["Contents"]:
-                if each["Key"].endswith(".manifest.json"):
-                    under_way.append(pool.submit(get, each["Key"]))
+                under_way.append(pool.submit(get, each["Key"]))
                 if len(under_way) >= 4 * WORKERS:
                     read += under_way.popleft().result() > 0
         read += sum(each.result() > 0 for each in under_way)

@@ -203,7 +203,7 @@ def test_shows_what_is_true(
 
 
 def key_of(bucket: Bucket, ending: str, stream: str = "events") -> str:
-    [key] = [key for key in bucket.objects if key.endswith(ending) and f"/{stream}/" in key]
+    [key] = [key for key in bucket.objects if key.endswith(ending) and f"/stream={stream}/" in key]
     return key
 
 
@@ -214,25 +214,25 @@ def a_line_less(bucket: Bucket) -> None:
 
 
 def another_count(bucket: Bucket) -> None:
-    key = key_of(bucket, ".csv.zip.manifest.json")
+    key = key_of(bucket, ".csv.zip.json")
     manifest = json.loads(bucket.objects[key])
     bucket.objects[key] = json.dumps({**manifest, "total_after": manifest["total_after"] + 1}).encode()
 
 
 def another_window(bucket: Bucket) -> None:
-    key = key_of(bucket, ".csv.zip.manifest.json")
+    key = key_of(bucket, ".csv.zip.json")
     manifest = json.loads(bucket.objects[key])
     bucket.objects[key] = json.dumps({**manifest, "start": manifest["end"]}).encode()
 
 
 def another_digest(bucket: Bucket) -> None:
-    key = key_of(bucket, ".csv.zip.manifest.json")
+    key = key_of(bucket, ".csv.zip.json")
     bucket.objects[key] = json.dumps({**json.loads(bucket.objects[key]), "sha256": "0" * 64}).encode()
 
 
 def an_export_less(bucket: Bucket) -> None:
     key = key_of(bucket, ".csv.zip")
-    del bucket.objects[key], bucket.objects[key + ".manifest.json"]
+    del bucket.objects[key], bucket.objects[key_of(bucket, ".csv.zip.json")]
 
 
 def no_exports(bucket: Bucket) -> None:

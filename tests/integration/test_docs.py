@@ -61,7 +61,7 @@ def test_the_page_on_evidence(s3_url: str, aws_default: None, capsys: pytest.Cap
     bucket.clear()
     start = datetime(2026, 11, 1, tzinfo=timezone.utc)
     with simulated(start=start, end=start + timedelta(days=1)):
-        export(bucket, start=start, end=start + timedelta(days=1), s3_key=DEFAULT_KEY)
+        export(bucket, start=start, end=start + timedelta(days=1), s3_prefix="curation", s3_key=DEFAULT_KEY)
     said = load("evidence").verify_november()
     assert "1 manifests, 400 events" in said
     assert "gap" in capsys.readouterr().out

@@ -12,7 +12,8 @@ from typing import Any
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.evidence.archive import Entry
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, StoredManifest
+from airflow_provider_curation.audit.evidence.layout import Layout
+from airflow_provider_curation.audit.evidence.manifest import StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Plan, Present
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
@@ -26,6 +27,18 @@ KEY = SecretKey(b"a made-up key of enough bytes", "test")
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+
+
+def manifest_key(key: str) -> str:
+    """The key of an object's manifest; the archive's root is what comes before the default key, else the folder."""
+    before, default, _ = key.partition("instance=")
+    root = before.rstrip("/") if default else key.rpartition("/")[0]
+    return Layout(root).manifest_key(key.removeprefix(Layout(root).prefix))
+
+
+def pair(key: str) -> tuple[str, str]:
+    """The keys of an object and of its manifest."""
+    return key, manifest_key(key)
 
 
 class MemoryArchive:
@@ -103,11 +116,9 @@ class Exporter:
         self._instance = instance
 
     def key(self, window: Window, dry_run: bool = False) -> str:
-        key = self.root + DEFAULT_KEY.removeprefix("curation")
         stream = "dry_run" if dry_run else "events"
-        return key.format(
-            instance=self._instance, stream=stream, start=window.start, end=window.end, suffix=".jsonl.gz"
-        )
+        fields = {"instance": self._instance, "stream": stream, "file_format": "jsonl", "suffix": ".jsonl.gz"}
+        return Layout(self.root).object_key(DEFAULT_KEY.format(start=window.start, end=window.end, **fields))
 
     def export(self, archive: MemoryArchive, window: Window, *, dry_run: bool = False, key: str | None = None) -> str:
         key = key or self.key(window, dry_run)
@@ -120,17 +131,17 @@ class Exporter:
         personal = export.treatment.as_dict()
         series = (self._instance, "dry_run" if dry_run else "events", "jsonl")
         plan = Plan(window, series, "gzip", export.wanted.as_dict(), personal, {})
-        before = archive.objects.get(key + MANIFEST_SUFFIX)
+        before = archive.objects.get(manifest_key(key))
         replaced = None if before is None else hashlib.sha256(before).hexdigest()
         manifest = operator._manifest({}, export, target, plan, Present("", manifest_sha256=replaced))  # type: ignore[typeddict-item,arg-type]
         body = (manifest.signed(self._key) if self._key else manifest).to_json()
-        archive.objects[key + MANIFEST_SUFFIX] = body
+        archive.objects[manifest_key(key)] = body
         return key
 
 
 def rewrite(archive: MemoryArchive, key: str, sign: SecretKey | None = KEY, **facts: Any) -> None:
     """Change what a manifest says, with a signature that fits."""
-    name = key + MANIFEST_SUFFIX
+    name = manifest_key(key)
     changed = {**json.loads(archive.objects[name]), **facts}
     if sign is not None:
         from airflow_provider_curation.audit.evidence.manifest import sign as signature
@@ -140,4 +151,4 @@ def rewrite(archive: MemoryArchive, key: str, sign: SecretKey | None = KEY, **fa
 
 
 def stored(archive: MemoryArchive, key: str) -> StoredManifest:
-    return StoredManifest.parse(archive.objects[key + MANIFEST_SUFFIX])
+    return StoredManifest.parse(archive.objects[manifest_key(key)])

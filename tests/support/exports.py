@@ -19,6 +19,7 @@ from unittest.mock import patch
 import boto3
 import zstandard
 
+from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.reading.csv_source import CsvSource
 from airflow_provider_curation.audit.reading.json_source import JsonSource
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
@@ -125,6 +126,11 @@ def s3_client(url: str) -> Any:
     )
 
 
+def manifest_key(key: str) -> str:
+    """The key of an object's manifest; the archive is the whole bucket."""
+    return Layout().manifest_key(key)
+
+
 @dataclass(frozen=True)
 class Bucket:
     """A bucket, seen past the code under test."""
@@ -142,7 +148,7 @@ class Bucket:
 
     def exports(self) -> list[str]:
         """The keys of all objects but the manifests."""
-        return [key for key in self.objects() if not key.endswith(".manifest.json")]
+        return [key for key in self.objects() if not key.startswith("_manifests/")]
 
     def uploads(self) -> list[str]:
         """The keys of open multipart uploads."""
@@ -165,7 +171,7 @@ class Bucket:
         return body
 
     def manifest(self, key: str) -> dict[str, Any]:
-        manifest = json.loads(self.body(f"{key}.manifest.json"))
+        manifest = json.loads(self.body(manifest_key(key)))
         assert isinstance(manifest, dict)
         return manifest
 
@@ -186,6 +192,7 @@ def operator(bucket: Bucket, **arguments: Any) -> CurationAuditToS3Operator:
     """An operator that exports the simulated window to ``export<suffix>``."""
     chosen = {
         "s3_bucket": bucket.name,
+        "s3_prefix": "",
         "s3_key": "export{suffix}",
         "start": START,
         "end": END,

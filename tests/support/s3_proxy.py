@@ -100,7 +100,7 @@ def _name(method: str, path: str) -> str:
     """What a request is, in S3's words as far as they are in the address."""
     parts = urlsplit(path)
     words = [word for word in ("uploads", "uploadId", "partNumber", "list-type") if word in parts.query]
-    of = "manifest" if parts.path.endswith(".manifest.json") else "object" if parts.path.count("/") > 1 else "bucket"
+    of = "manifest" if "/_manifests/" in parts.path else "object" if parts.path.count("/") > 1 else "bucket"
     return " ".join((method, of, *words))
 
 

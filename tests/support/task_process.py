@@ -35,7 +35,14 @@ class Terminated(BaseException):
 def run(order: dict[str, Any]) -> None:
     """Run the operator, and write what became of it."""
     os.environ.update(order["environment"])
-    arguments = {"s3_key": "export{suffix}", "start": START, "end": END, "retention": FOREVER, **order["arguments"]}
+    arguments = {
+        "s3_prefix": "",
+        "s3_key": "export{suffix}",
+        "start": START,
+        "end": END,
+        "retention": FOREVER,
+        **order["arguments"],
+    }
     if order["settle_seconds"]:
         arguments["settle_time"] = timedelta(seconds=order["settle_seconds"])
     operator = CurationAuditToS3Operator(task_id="export", **arguments)

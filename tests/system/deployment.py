@@ -162,7 +162,7 @@ class Deployment:
 
     def bodies(self, place: str) -> dict[str, bytes]:
         """The objects of a place, without their manifests."""
-        return {key: self.bucket.body(key) for key in self.under(place) if not key.endswith(".manifest.json")}
+        return {key: self.bucket.body(key) for key in self.under(place) if "/_manifests/" not in key}
 
     def assert_complete(
         self,
@@ -181,12 +181,12 @@ class Deployment:
         instance = self.instance(server)
         keys = {key_of(place, instance, *export): export for export in exports}
         assert keys, "no windows"
-        assert self.under(place) == sorted([*keys, *(f"{key}.manifest.json" for key in keys)])
+        assert self.under(place) == sorted([*keys, *(manifest_key(key) for key in keys)])
         for key, ((start, end), stream, suffix) in keys.items():
             csv, dry_run = suffix == ".csv.zip", stream == "dry_run"
             content = csv_of(self.bucket.body(key)) if csv else self.bucket.content(key)
             assert content == (truth_csv if csv else truth_jsonl)(server, start, end, dry_run), key
-            manifest, count = self.bucket.manifest(key), server.count(start, end, dry_run)
+            manifest, count = json.loads(self.bucket.body(manifest_key(key))), server.count(start, end, dry_run)
             assert manifest["reconciled"] is True
             assert manifest["events"] == manifest["total_before"] == manifest["total_after"] == count
             assert manifest["sha256"] == hashlib.sha256(self.bucket.body(key)).hexdigest()
@@ -197,8 +197,8 @@ class Deployment:
         """Hold that no upload is open, and that no object is without its manifest, nor a manifest without an object."""
         assert self.bucket.uploads() == []
         objects = set(self.bucket.objects())
-        manifests = {key for key in objects if key.endswith(".manifest.json")}
-        assert {f"{key}.manifest.json" for key in objects - manifests} == manifests
+        manifests = {key for key in objects if "/_manifests/" in key}
+        assert {manifest_key(key) for key in objects - manifests} == manifests
 
     def instance(self, server: Simulator) -> str:
         """The server's name in keys."""
@@ -208,7 +208,13 @@ class Deployment:
 def key_of(place: str, instance: str, span: Span, stream: str, suffix: str) -> str:
     start, end = span
     name = f"{start:%Y%m%dT%H%M%SZ}_{end:%Y%m%dT%H%M%SZ}{suffix}"
-    return f"{place}/{instance}/{stream}/dt={start:%Y-%m-%d}/{name}"
+    form = suffix.split(".")[1]
+    return f"{place}/instance={instance}/stream={stream}/format={form}/dt={start:%Y-%m-%d}/{name}"
+
+
+def manifest_key(key: str) -> str:
+    root, _, relative = key.partition("/")
+    return f"{root}/_manifests/{relative}.json"
 
 
 def _iso(moment: datetime) -> str:

@@ -7,7 +7,6 @@ from airflow import __version__
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
-from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
@@ -24,8 +23,8 @@ def day(number):
 
 
 def export(place, **arguments):
-    key = DEFAULT_KEY.replace("curation", place, 1)
-    return CurationAuditToS3Operator(**{"task_id": "export", "s3_bucket": "audit-archive", "s3_key": key, **arguments})
+    chosen = {"task_id": "export", "s3_bucket": "audit-archive", "s3_prefix": place, **arguments}
+    return CurationAuditToS3Operator(**chosen)
 
 
 DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.deployment import Deployment, Span, key_of
+from tests.system.deployment import Deployment, Span, key_of, manifest_key
 from tests.system.processes import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.integration, pytest.mark.timeout(600)]
@@ -89,7 +89,7 @@ def test_a_piece_that_fails_is_named_and_comes_with_the_next_try(emptied: Deploy
     # At the third day's key is what belongs to the first: nothing that an export may replace.
     instance = deployed.instance(deployed.server)
     source, target = (key_of(PLACE, instance, span, "events", ".jsonl.gz") for span in (spans[0], spans[2]))
-    wrong = {f"{source}{suffix}": f"{target}{suffix}" for suffix in ("", ".manifest.json")}
+    wrong = {source: target, manifest_key(source): manifest_key(target)}
     for key, copy in wrong.items():
         origin = {"Bucket": deployed.bucket.name, "Key": key}
         client.copy_object(Bucket=deployed.bucket.name, Key=copy, CopySource=origin)

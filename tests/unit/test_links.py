@@ -82,7 +82,7 @@ def test_the_task_stores_both() -> None:
     task = CurationAuditToS3Operator(task_id="export", s3_bucket="audit-archive")
     task.hook = SimpleNamespace(audit_page_url="https://acme.example/ui")
     target = SimpleNamespace(
-        uri="s3://audit-archive/a", bucket="audit-archive", key="a", manifest_key="a.manifest.json"
+        uri="s3://audit-archive/a", bucket="audit-archive", key="a", manifest_key="_manifests/a.json"
     )
     names = ("start", "end", "stream", "format", "events", "rows", "size", "sha256", "actions")
 

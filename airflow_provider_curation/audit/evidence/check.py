@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 
@@ -21,7 +22,7 @@ Count = Callable[[Window, bool], int]
 class Check:
     """What to verify, and how far.
 
-    :param prefix: of keys; the exports of a series below it must not overlap on purpose.
+    :param prefix: the archive's root, with a slash at its end; empty for the whole bucket or folder.
     :param period: time without an export in it is a gap; what has not ended yet is left out.
     :param expected: streams and formats that must be there, as ``("events", "jsonl")``, of ``instance``, or of each
         server if that is not given; more may be found.
@@ -49,6 +50,10 @@ class Check:
     seal: bool = False
     known_digests: frozenset[str] = frozenset()
     workers: int = 8
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.prefix.rstrip("/"))
 
     def concerns(self, window: Window | None) -> bool:
         """Return whether something of this window is to be looked at; ``None`` is a window that is not known yet."""

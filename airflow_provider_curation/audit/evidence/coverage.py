@@ -87,7 +87,7 @@ class SeriesCoverage:
 
 @dataclass
 class _SameTreatment:
-    """Exports of a series with the same filters: they must not overlap."""
+    """Exports of a series with the same filters and compression: they must not overlap."""
 
     covered: Coverage = field(default_factory=Coverage)
     recent: deque[tuple[Window, str]] = field(default_factory=lambda: deque(maxlen=_RECENT))
@@ -120,7 +120,9 @@ class ArchiveCoverage:
         (seen.filtered if filtered else seen.unfiltered).add(window)
         seen.widths[window.width] += 1
         seen.compressions[str(stored.facts.get("compression"))] += 1
-        same = self._same.setdefault((series, str(stored.treatment[0])), _SameTreatment())
+        # Two compressions of one window are two formats of it, and do not overlap.
+        treatment = f"{stored.facts.get('compression')} {stored.treatment[0]}"
+        same = self._same.setdefault((series, treatment), _SameTreatment())
         for part in same.covered.add(window):
             others = [other for known, other in same.recent if known.start < part.end and known.end > part.start]
             yield part, ", ".join(others) or "an export that was read earlier"

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
 from airflow_provider_curation.audit.evidence.archive import Entry
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX
-from airflow_provider_curation.audit.evidence.seal import DIGEST_SUFFIX
+from airflow_provider_curation.audit.evidence.layout import MANIFEST_SUFFIX, Layout
 from airflow_provider_curation.audit.window import Window
 
 _NAMED_WINDOW = re.compile(r"(\d{8}T\d{6}Z)_(\d{8}T\d{6}Z)(?!.*\d{8}T\d{6}Z)")
@@ -16,25 +15,37 @@ _NUMBERS = re.compile(r"\d+")
 _EXPORTED = re.compile(r"\.(jsonl(\.gz|\.zip|\.zst)?|csv\.zip)$")
 
 
-def pairs(entries: Iterable[Entry]) -> Iterator[tuple[Entry | None, Entry | None]]:
-    """Yield manifests with their objects from a listing in order of key; ``None`` stands for a missing one.
+def pairs(
+    manifests: Iterable[Entry], objects: Iterable[Entry], layout: Layout
+) -> Iterator[tuple[Entry | None, Entry | None]]:
+    """Yield manifests with their objects from two listings in order of key; ``None`` stands for a missing one.
 
-    Everything that is listed between an object and its manifest begins with the object's key, so few are kept.
+    The two orders differ a little, since a manifest's key ends in ``.json``: an object whose key begins with another
+    one's may come earlier than its manifest does. So few objects wait for their manifest.
     """
-    waiting: list[Entry] = []
-    for listed in entries:
-        if listed.key.endswith(DIGEST_SUFFIX):
+    waiting: dict[str, Entry] = {}
+    left = iter(objects)
+    ahead = next(left, None)
+    for manifest in manifests:
+        own = layout.relative_key(manifest.key)
+        if own is None:
             continue
-        while waiting and not listed.key.startswith(waiting[-1].key):
-            yield None, waiting.pop()
-        if not listed.key.endswith(MANIFEST_SUFFIX):
-            waiting.append(listed)
-            continue
-        own = listed.key.removesuffix(MANIFEST_SUFFIX)
-        place = next((place for place, each in enumerate(waiting) if each.key == own), None)
-        yield listed, None if place is None else waiting.pop(place)
-    while waiting:
-        yield None, waiting.pop()
+        key = layout.object_key(own)
+        while ahead is not None and ahead.key <= key:
+            if ahead.key == key or ahead.key + MANIFEST_SUFFIX > key + MANIFEST_SUFFIX:
+                waiting[ahead.key] = ahead
+            else:
+                yield None, ahead
+            ahead = next(left, None)
+        found = waiting.pop(key, None)
+        for passed in [other for other in waiting if other + MANIFEST_SUFFIX < key + MANIFEST_SUFFIX]:
+            yield None, waiting.pop(passed)
+        yield manifest, found
+    for each in waiting.values():
+        yield None, each
+    while ahead is not None:
+        yield None, ahead
+        ahead = next(left, None)
 
 
 def is_export(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""What an export holds, as data: written beside the object, read by auditors and by checks for gaps.
+"""What an export holds, as data: written after the object, read by auditors and by checks for gaps.
 
 ``manifest.schema.json`` beside this module is its JSON Schema. A signature is made over the manifest's canonical form,
 so that it can be checked with nothing but JSON, HMAC and the key.
@@ -18,7 +18,6 @@ from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 
 MANIFEST_VERSION: Final = 1
-MANIFEST_SUFFIX: Final = ".manifest.json"
 
 
 @dataclass(frozen=True)

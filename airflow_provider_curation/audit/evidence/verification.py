@@ -18,9 +18,10 @@ from airflow_provider_curation.audit.evidence.coverage import ArchiveCoverage
 from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
 from airflow_provider_curation.audit.evidence.inspection import Inspected, inspect
 from airflow_provider_curation.audit.evidence.listing import is_export, named_window, pairs
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, signature_fault
+from airflow_provider_curation.audit.evidence.manifest import signature_fault
 from airflow_provider_curation.audit.evidence.mending import Recounts, mends
 from airflow_provider_curation.audit.evidence.report import Report
+from airflow_provider_curation.audit.evidence.seal import digest_prefix
 from airflow_provider_curation.audit.evidence.sealed import SealedManifests
 from airflow_provider_curation.audit.window import Window, format_utc
 
@@ -90,7 +91,10 @@ class _Verification:
         """Inspect what is listed, a few at a time, and yield it in order."""
         check = self._check
         under_way: deque[Future[Inspected]] = deque()
-        for manifest, found in pairs(self._archive.entries(check.prefix)):
+        layout = check.layout
+        reserved = (layout.manifests, layout.quarantine, digest_prefix(check.prefix))
+        objects = (each for each in self._archive.entries(check.prefix) if not each.key.startswith(reserved))
+        for manifest, found in pairs(self._archive.entries(layout.manifests), objects, layout):
             if manifest is None:
                 assert found is not None
                 if is_export(found.key) and check.concerns(named_window(found.key)):
@@ -127,7 +131,7 @@ class _Verification:
         """Yield what is wrong with a manifest and its object."""
         assert inspected.manifest is not None
         key, stored = inspected.key, inspected.manifest
-        facts, compression = stored.facts, stored.facts.get("compression")
+        facts, compression, layout = stored.facts, stored.facts.get("compression"), self._check.layout
 
         def finding(kind: FindingKind, detail: str, at: str = key) -> Finding:
             return Finding(kind, detail, at, stored.window, Series(*stored.series), compression)
@@ -135,7 +139,7 @@ class _Verification:
         if self._check.keys and (fault := signature_fault(facts, self._check.keys)):
             yield finding(FindingKind.BAD_SIGNATURE, f"the manifest {fault}")
         if inspected.fault:
-            yield finding(*inspected.fault, at=key.removesuffix(MANIFEST_SUFFIX))
+            yield finding(*inspected.fault, at=layout.object_key(layout.relative_key(key) or ""))
         if not facts["reconciled"]:
             why = facts.get("reconciled_why") or "the server's count did not confirm it"
             yield finding(FindingKind.UNRECONCILED, why)
@@ -144,8 +148,10 @@ class _Verification:
 
     def _place_broken(self) -> None:
         """Name what is broken, and count its time as covered where its key tells it, so that it is found once."""
+        layout = self._check.layout
         for kind, key, detail in self._broken:
-            manifest_key = key if kind is FindingKind.MANIFEST_UNREADABLE else key + MANIFEST_SUFFIX
+            own = key.removeprefix(layout.prefix)
+            manifest_key = key if kind is FindingKind.MANIFEST_UNREADABLE else layout.manifest_key(own)
             window = named_window(key)
             series = self._coverage.add_broken(manifest_key, window)
             if self._sealed.forget(manifest_key):

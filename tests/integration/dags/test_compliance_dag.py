@@ -45,14 +45,14 @@ def test_makes_up_for_days_that_are_missing(s3: Any, server: Simulator, midnight
     # Two of three days of three streams were missing.
     assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
     assert set(ended.values()) == {"success"}, ended
-    objects = [key for key in keys(s3) if not key.endswith(".manifest.json")]
+    objects = [key for key in keys(s3) if "/_manifests/" not in key]
     assert len(objects) == 9
 
     s3.delete_object(Bucket=BUCKET, Key=objects[0])
     ended = run(load(midnight))
     assert [name for name in ended if name.startswith("mend[")] == ["mend[0]"]
     assert set(ended.values()) == {"success"}, ended
-    assert [key for key in keys(s3) if not key.endswith(".manifest.json")] == objects
+    assert [key for key in keys(s3) if "/_manifests/" not in key] == objects
 
     ended = run(load(midnight))
     assert ended.pop("mend") == "skipped"

@@ -12,12 +12,11 @@ import pytest
 
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.findings import FindingKind
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX
 from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
-from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient
+from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient, manifest_key
 
 # One worker: the year is made once.
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("year")]
@@ -77,7 +76,7 @@ def wound(
             archive.objects[key] = body[:place] + bytes([body[place] ^ 1 << chance.randrange(8)]) + body[place + 1 :]
             expected[name].add((FindingKind.SHA256_DIFFERS, key, window))
         elif kind == "manifest":
-            del archive.objects[key + MANIFEST_SUFFIX]
+            del archive.objects[manifest_key(key)]
             expected[name].add((FindingKind.MANIFEST_MISSING, key, window))
         elif kind == "truncated":
             archive.objects[key] = body[: chance.randrange(len(body))]
@@ -86,9 +85,9 @@ def wound(
             inner = Window(window.start + window.width / 4, window.end - window.width / 4)
             # Keys are in order of time, so the inner window is seen second.
             again = exporters[name].export(archive, inner)
-            expected[name].add((FindingKind.OVERLAP, again + MANIFEST_SUFFIX, inner))
+            expected[name].add((FindingKind.OVERLAP, manifest_key(again), inner))
         else:
-            del archive.objects[key], archive.objects[key + MANIFEST_SUFFIX]
+            del archive.objects[key], archive.objects[manifest_key(key)]
             holes[name].append(window)
     assert sum(map(len, expected.values())) + sum(map(len, holes.values())) == 50
     return {

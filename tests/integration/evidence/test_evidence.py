@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.endpoint import RETENTION
+from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest, signature_fault
 from airflow_provider_curation.audit.reading import reader
 from airflow_provider_curation.audit.secret_key import SecretKey
@@ -136,7 +137,7 @@ def test_a_large_object_is_retained_too(locked: Bucket, monkeypatch: pytest.Monk
         monkeypatch.setattr(exported_object, "ensure_locked", refuse)
         with pytest.raises(errors.ObjectLockError):
             export(locked, compression="none", s3_key="another", **lock)
-        assert locked.objects() == [result["key"], result["manifest_key"]]
+        assert locked.objects() == [result["manifest_key"], result["key"]]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_failed_export_leaves_a_delete_marker_and_the_next_try_is_whole(
     ]
     result = export(locked, **lock)
     assert result["uploaded"] is True
-    assert locked.objects() == [result["key"], result["manifest_key"]]
+    assert locked.objects() == [result["manifest_key"], result["key"]]
     assert verifier(locked, read="all").execute({})["counts"] == {}
 
 
@@ -250,7 +251,7 @@ def old(bucket: Bucket) -> Iterator[Simulator]:
     """A server that remembers 30 days, and an export of a day that was made before it forgot that."""
     now = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
     with simulated(start=now - 42 * DAY, end=now) as simulator:
-        day = {"start": now - 41 * DAY, "end": now - 40 * DAY, "s3_key": DEFAULT_KEY}
+        day = {"start": now - 41 * DAY, "end": now - 40 * DAY, "s3_prefix": "curation", "s3_key": DEFAULT_KEY}
         assert export(bucket, **day)["events"] > 0
         simulator.hide(now - 42 * DAY, now - 30 * DAY)
         vars(simulator)["day"] = {**day, "retention": RETENTION}
@@ -272,7 +273,7 @@ def test_clearing_an_old_run_changes_nothing(old: Any, bucket: Bucket, log_text:
 
 @pytest.mark.parametrize("lost", ["object", "manifest"])
 def test_half_of_an_old_export_is_not_replaced_by_nothing(lost: str, old: Any, bucket: Bucket) -> None:
-    [key, manifest_key] = bucket.objects()
+    [manifest_key, key] = bucket.objects()
     bucket.client.delete_object(Bucket=bucket.name, Key=key if lost == "object" else manifest_key)
     before = everything(bucket)
     with pytest.raises(errors.ShrinkError):
@@ -417,7 +418,12 @@ def test_a_sealed_copy_is_verified_offline(
     noted = []
     for start, end in days:
         for dry_run in (False, True):
-            arguments = {"s3_key": DEFAULT_KEY, "signing_conn_id": "signing", "dry_run": dry_run}
+            arguments = {
+                "s3_prefix": "curation",
+                "s3_key": DEFAULT_KEY,
+                "signing_conn_id": "signing",
+                "dry_run": dry_run,
+            }
             export(bucket, start=start, end=end, **arguments)
         sealed = verifier(
             bucket, s3_prefix="curation/", start=start, end=end, seal=True, signing_conn_id="signing"
@@ -449,14 +455,14 @@ def test_a_sealed_copy_is_verified_offline(
     last.write_bytes(kept)
 
     [first] = [
-        path for path in (tmp_path / "copy").rglob("*.jsonl.gz") if "events" in path.parts and "03" in str(path)
+        path for path in (tmp_path / "copy").rglob("*.jsonl.gz") if "stream=events" in path.parts and "03" in str(path)
     ][:1]
     kept = first.read_bytes()
     first.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     code, said = run()
     assert (code, "sha256_differs" in said) == (1, True), said
     first.unlink()
-    first.with_name(first.name + ".manifest.json").unlink()
+    (tmp_path / "copy" / Layout().manifest_key(str(first.relative_to(tmp_path / "copy")))).unlink()
     code, said = run()
     assert (code, "sealed_missing" in said, "gap" in said) == (1, True, True), said
 
@@ -470,8 +476,8 @@ def test_a_sealed_copy_is_verified_offline(
 
 
 def test_the_plain_function_says_what_the_operator_does(server: Simulator, bucket: Bucket) -> None:
-    export(bucket, s3_key=DEFAULT_KEY)
-    bucket.client.delete_object(Bucket=bucket.name, Key=bucket.objects()[0])
+    result = export(bucket, s3_prefix="curation", s3_key=DEFAULT_KEY)
+    bucket.client.delete_object(Bucket=bucket.name, Key=result["key"])
     made = verifier(bucket, s3_prefix="curation", on_finding="return", recount=True, retention=36_500 * DAY)
     arguments = {"curation_conn_id": "curation_default", "retention": 36_500 * DAY, "aws_conn_id": AWS}
     report = verify_archive(f"s3://{bucket.name}/curation", START, END, **arguments)
@@ -537,7 +543,7 @@ def test_two_servers_in_one_archive(bucket: Bucket) -> None:
     with simulated() as first, simulated(events=90, seed=2, conn_id="curation_b") as second:
         for conn_id in ("curation_default", "curation_b"):
             for start in (START, START + DAY):
-                day = {"start": start, "end": start + DAY, "s3_key": DEFAULT_KEY}
+                day = {"start": start, "end": start + DAY, "s3_prefix": "curation", "s3_key": DEFAULT_KEY}
                 export(bucket, curation_conn_id=conn_id, **day)
 
         def verified(conn_id: str, **arguments: Any) -> dict[str, Any]:
@@ -553,7 +559,7 @@ def test_two_servers_in_one_archive(bucket: Bucket) -> None:
         first.insert(START + HOUR)
         assert verified("curation_b")["counts"] == {}
         assert verified("curation_default")["counts"] == {"late_events": 1}
-        export(bucket, **verified("curation_default")["mend"][0], s3_key=DEFAULT_KEY)
+        export(bucket, **verified("curation_default")["mend"][0], s3_prefix="curation", s3_key=DEFAULT_KEY)
 
         for key in bucket.objects():
             if names[1] in key and "dt=2025-11-04" in key:

@@ -72,20 +72,23 @@ def log_text(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 
 
 def test_the_default_key(server: Simulator, bucket: Bucket) -> None:
-    result = export(bucket, s3_key=DEFAULT_KEY)
-    name = "20251103T000000Z_20251105T000000Z.jsonl.gz"
-    assert result["key"] == f"curation/127.0.0.1_{server.port}/events/dt=2025-11-03/{name}"
-    assert result["manifest_key"] == result["key"] + ".manifest.json"
+    result = export(bucket, s3_prefix="curation", s3_key=DEFAULT_KEY)
+    folder = f"instance=127.0.0.1_{server.port}/stream=events/format=jsonl/dt=2025-11-03"
+    below = f"{folder}/20251103T000000Z_20251105T000000Z.jsonl.gz"
+    assert result["key"] == f"curation/{below}"
+    assert result["manifest_key"] == f"curation/_manifests/{below}.json"
     assert result["uri"] == f"s3://{bucket.name}/{result['key']}"
-    assert bucket.objects() == [result["key"], result["manifest_key"]]
-    dry = export(bucket, s3_key=DEFAULT_KEY, dry_run=True, file_format="csv")
-    assert dry["key"] == result["key"].replace("/events/", "/dry_run/").replace(".jsonl.gz", ".csv.zip")
+    assert bucket.objects() == [result["manifest_key"], result["key"]]
+    dry = export(bucket, s3_prefix="curation", s3_key=DEFAULT_KEY, dry_run=True, file_format="csv")
+    assert dry["key"] == result["key"].replace("=events/", "=dry_run/").replace("=jsonl/", "=csv/").replace(
+        ".jsonl.gz", ".csv.zip"
+    )
 
 
 def test_a_full_url_names_the_bucket(server: Simulator, bucket: Bucket) -> None:
     result = export(bucket, s3_bucket=None, s3_key=f"s3://{bucket.name}/a/{{stream}}/{{file_format}}{{suffix}}")
     assert result["uri"] == f"s3://{bucket.name}/a/events/jsonl.jsonl.gz"
-    assert bucket.objects() == [result["key"], result["manifest_key"]]
+    assert bucket.objects() == [result["manifest_key"], result["key"]]
 
 
 @pytest.mark.parametrize(
@@ -527,7 +530,7 @@ def test_the_result(server: Simulator, bucket: Bucket) -> None:
         "uri": f"s3://{bucket.name}/export.csv.zip",
         "bucket": bucket.name,
         "key": "export.csv.zip",
-        "manifest_key": "export.csv.zip.manifest.json",
+        "manifest_key": "_manifests/export.csv.zip.json",
         "start": "2025-11-03T00:00:00Z",
         "end": "2025-11-05T00:00:00Z",
         "stream": "events",

@@ -68,7 +68,7 @@ def sweep(s3_url: str, bucket: Bucket, truth: bytes, failure: Failure, **argumen
             continue
         assert len(proxy.requests) < number, "a call that failed must not be overlooked"
         assert bucket.content(result["key"]) == truth
-        assert bucket.objects() == [result["key"], result["manifest_key"]]
+        assert bucket.objects() == [result["manifest_key"], result["key"]]
         assert bucket.uploads() == []
         return proxy.requests
     pytest.fail("no export succeeded")
@@ -201,7 +201,7 @@ def test_two_failures_in_a_row_leave_no_manifest(small: Simulator, s3_url: str, 
         everything = dict.fromkeys(range(number, number + MOST_REQUESTS), Failure.INTERNAL)
         with failing_s3(s3_url, everything), pytest.raises(Exception):  # noqa: B017, PT011
             export(bucket, aws_conn_id="aws_faulty")
-        assert not [key for key in bucket.objects() if key.endswith(".manifest.json")]
+        assert not [key for key in bucket.objects() if key.startswith("_manifests/")]
         result = export(bucket)
         assert bucket.content(result["key"]) == truth_jsonl(small)
         assert bucket.uploads() == []

@@ -27,7 +27,7 @@ from tests.support.s3_proxy import S3Proxy
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
 
 MOST_REQUESTS = 40
-EXPORTED = ["export.jsonl", "export.jsonl.manifest.json"]
+EXPORTED = ["_manifests/export.jsonl.json", "export.jsonl"]
 #: How long a task may take to end once it was asked to.
 SECONDS = 10.0
 RAISES = pytest.mark.parametrize("raises", [False, True], ids=["handler-goes-on", "handler-raises"])
@@ -289,7 +289,7 @@ def test_sigkill_at_any_call_of_an_upload_in_parts(
         done = stopping.calls[: number - 1 if place == "before" else number]
         there = [
             *(["export.jsonl"] if "POST object uploadId" in done else []),
-            *(["export.jsonl.manifest.json"] if "PUT manifest" in done else []),
+            *(["_manifests/export.jsonl.json"] if "PUT manifest" in done else []),
         ]
         assert bucket.objects() == there
         left_open += len(bucket.uploads())

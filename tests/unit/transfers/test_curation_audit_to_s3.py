@@ -91,11 +91,15 @@ def refused(**arguments: Any) -> str:
         ({"s3_key": "x/{start[0]}"}, "s3_key='x/{start[0]}' cannot be filled in (TypeError"),
         ({"s3_key": "x/{start.day_of_year}"}, "s3_key='x/{start.day_of_year}' cannot be filled in"),
         ({"s3_key": None}, "s3_key=None"),
-        ({"s3_key": ""}, "s3_key='' makes '', which is no object's key"),
-        ({"s3_key": "folder/"}, "s3_key='folder/' makes 'folder/', which is no object's key"),
+        ({"s3_key": ""}, "s3_key='' makes '', which is not an object's key"),
+        ({"s3_key": "folder/"}, "s3_key='folder/' makes 'folder/', which is not an object's key"),
         ({"s3_key": "s3://other-archive/x"}, "leave s3_bucket='audit-archive' out"),
         ({"s3_key": "s3://other-archive", "s3_bucket": None}, "s3_key='s3://other-archive' makes ''"),
         ({"s3_key": "s3:///x", "s3_bucket": None}, "s3_key names no bucket"),
+        ({"s3_key": "s3://b/x", "s3_bucket": None}, "begin it with s3://b/curation/, or set s3_prefix"),
+        ({"s3_key": "_manifests/x"}, "the archive keeps curation/_manifests/ for itself"),
+        ({"s3_key": "_seals/x"}, "the archive keeps curation/_seals/ for itself"),
+        ({"s3_key": "_quarantine/x", "s3_prefix": ""}, "the archive keeps _quarantine/ for itself"),
         ({"actions": "blocked"}, "actions='blocked' is a string; give a list"),
         ({"policies": []}, "policies=[] wants no event at all"),
         ({"start": END, "end": START}, "start"),
@@ -161,7 +165,8 @@ def key_of(**arguments: Any) -> tuple[str, str]:
 
     task = operator(start="2026-03-09T00:00:00Z", end="2026-03-10T00:00:00Z", **arguments)
     task.render_template_fields({"params": {"bucket": "from-params"}, "run_id": "manual", "ds": "2026-03-10"})
-    return task._location(window_of_run({}, task.start, task.end), task._file_format())
+    location = task._location(window_of_run({}, task.start, task.end), task._file_format())
+    return location.bucket, location.key
 
 
 @pytest.mark.parametrize(
@@ -170,21 +175,29 @@ def key_of(**arguments: Any) -> tuple[str, str]:
         (
             {},
             "audit-archive",
-            "curation/acme.example/events/dt=2026-03-09/20260309T000000Z_20260310T000000Z.jsonl.gz",
+            "curation/instance=acme.example/stream=events/format=jsonl/dt=2026-03-09/"
+            "20260309T000000Z_20260310T000000Z.jsonl.gz",
         ),
         (
             {"dry_run": True, "file_format": "csv"},
             "audit-archive",
-            "curation/acme.example/dry_run/dt=2026-03-09/20260309T000000Z_20260310T000000Z.csv.zip",
+            "curation/instance=acme.example/stream=dry_run/format=csv/dt=2026-03-09/"
+            "20260309T000000Z_20260310T000000Z.csv.zip",
         ),
-        ({"s3_key": "x{suffix}", "compression": "none"}, "audit-archive", "x.jsonl"),
-        ({"s3_key": "x{suffix}", "compression": "zip"}, "audit-archive", "x.jsonl.zip"),
-        ({"s3_key": "x{suffix}", "compression": "zstd"}, "audit-archive", "x.jsonl.zst"),
-        ({"s3_key": "{file_format}/{end:%d}"}, "audit-archive", "jsonl/10"),
+        ({"s3_key": "x{suffix}", "compression": "none"}, "audit-archive", "curation/x.jsonl"),
+        ({"s3_key": "x{suffix}", "compression": "zip"}, "audit-archive", "curation/x.jsonl.zip"),
+        ({"s3_key": "x{suffix}", "compression": "zstd"}, "audit-archive", "curation/x.jsonl.zst"),
+        ({"s3_key": "{file_format}/{end:%d}"}, "audit-archive", "curation/jsonl/10"),
         # Jinja first, then the fields: neither takes the other's braces.
-        ({"s3_key": "{{ run_id }}/{start:%Y}/{{ ds }}"}, "audit-archive", "manual/2026/2026-03-10"),
-        ({"s3_bucket": "{{ params.bucket }}", "s3_key": "x"}, "from-params", "x"),
-        ({"s3_bucket": None, "s3_key": "s3://{{ params.bucket }}/{stream}/x"}, "from-params", "events/x"),
+        ({"s3_key": "{{ run_id }}/{start:%Y}/{{ ds }}"}, "audit-archive", "curation/manual/2026/2026-03-10"),
+        ({"s3_prefix": "", "s3_key": "x"}, "audit-archive", "x"),
+        ({"s3_prefix": "/audit/{{ params.bucket }}/", "s3_key": "x"}, "audit-archive", "audit/from-params/x"),
+        ({"s3_bucket": "{{ params.bucket }}", "s3_key": "x"}, "from-params", "curation/x"),
+        (
+            {"s3_bucket": None, "s3_key": "s3://{{ params.bucket }}/curation/{stream}/x"},
+            "from-params",
+            "curation/events/x",
+        ),
     ],
 )
 def test_key(arguments: dict[str, Any], bucket: str, key: str) -> None:

@@ -83,6 +83,7 @@ def test_every_object_of_a_folder_is_read(etag: str | None, tmp_path: Path) -> N
     key = exporter.export(archive, day, key="day.jsonl.gz")
     rewrite(archive, key, etag=etag)
     for name, body in archive.objects.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(body)
     sound = verify_archive(tmp_path, day.start, day.end, keys=[KEY])
     assert (sound.counts, sound.objects_read) == ({}, 1)
@@ -97,14 +98,18 @@ def test_what_is_added_to_a_sealed_folder_is_not_called_sealed(tmp_path: Path) -
         facts |= {"manifest_version": 1, "format": name.split(".")[1], "key": name, "reconciled": True, "filters": {}}
         facts |= {"events": 1, "events_read": 1, "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
         (tmp_path / name).write_bytes(b"x")
-        (tmp_path / f"{name}.manifest.json").write_text(json.dumps(facts))
+        (tmp_path / "_manifests").mkdir(exist_ok=True)
+        (tmp_path / "_manifests" / f"{name}.json").write_text(json.dumps(facts))
 
     put("day.jsonl")
     digest = verify_archive(tmp_path, START, START + DAY, seal=True).seal
     assert verify_archive(tmp_path, START, START + DAY, seal=True).seal == digest is not None
     put("day.csv.zip")
     report = verify_archive(tmp_path, START, START + DAY, seal=True)
-    assert ([each.key for each in report.findings], report.counts) == (["day.csv.zip.manifest.json"], {"not_sealed": 1})
+    assert ([each.key for each in report.findings], report.counts) == (
+        ["_manifests/day.csv.zip.json"],
+        {"not_sealed": 1},
+    )
     assert report.seal is None
     # Who accepts that is not told that it was sealed, either.
     report = verify_archive(tmp_path, START, START + DAY, seal=True, ignore=["not_sealed"])

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX, Manifest
+from airflow_provider_curation.audit.evidence.manifest import Manifest
 
 VALUES: dict[str, object] = {
     "start": "2026-03-09T00:00:00Z",
@@ -55,7 +55,3 @@ def test_cannot_be_changed() -> None:
 
 def test_no_dag_run_is_shared() -> None:
     assert manifest().dag_run is not manifest().dag_run
-
-
-def test_lies_beside_the_object() -> None:
-    assert MANIFEST_SUFFIX == ".manifest.json"

@@ -13,7 +13,6 @@ import pytest
 
 from airflow_provider_curation.audit.errors import ShrinkError
 from airflow_provider_curation.audit.evidence.manifest import (
-    MANIFEST_SUFFIX,
     Manifest,
     StoredManifest,
     schema,
@@ -21,7 +20,7 @@ from airflow_provider_curation.audit.evidence.manifest import (
 )
 from airflow_provider_curation.audit.evidence.replacement import Plan, Present, check_replacement, may_be_unchanged
 from airflow_provider_curation.audit.window import Window
-from tests.support.archives import DAY, KEY, START, Exporter, MemoryArchive, TruthClient, stored
+from tests.support.archives import DAY, KEY, START, Exporter, MemoryArchive, TruthClient, manifest_key, stored
 
 WINDOW = Window(START, START + DAY)
 PERSONAL = {"pseudonymized": [], "pseudonym_key_id": None, "csv_safe": False}
@@ -68,7 +67,7 @@ def test_the_signature_needs_nothing_but_the_standard_library(made: StoredManife
 def test_a_rewrite_names_what_it_replaced() -> None:
     archive, exporter = MemoryArchive(), Exporter(TruthClient(50, WINDOW))
     key = exporter.export(archive, WINDOW)
-    first = archive.objects[key + MANIFEST_SUFFIX]
+    first = archive.objects[manifest_key(key)]
     assert stored(archive, key).facts["replaces"] is None
     exporter.export(archive, WINDOW)
     assert stored(archive, key).facts["replaces"] == hashlib.sha256(first).hexdigest()

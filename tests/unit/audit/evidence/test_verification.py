@@ -19,13 +19,25 @@ from airflow_provider_curation.audit.evidence.archive import Entry
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.coverage import Coverage
 from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.listing import named_window, pairs
-from airflow_provider_curation.audit.evidence.manifest import MANIFEST_SUFFIX
 from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
-from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient, rewrite, stored
+from tests.support.archives import (
+    DAY,
+    HOUR,
+    KEY,
+    START,
+    Exporter,
+    MemoryArchive,
+    TruthClient,
+    manifest_key,
+    pair,
+    rewrite,
+    stored,
+)
 
 WEEK = Window(START, START + 7 * DAY)
 DAYS = list(WEEK.split(DAY))
@@ -78,7 +90,7 @@ def test_no_object_is_read_without_need(archive: MemoryArchive, exporter: Export
 
 
 def test_a_manifest_that_is_no_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
-    keys = [exporter.key(day) + MANIFEST_SUFFIX for day in DAYS[:4]]
+    keys = [manifest_key(exporter.key(day)) for day in DAYS[:4]]
     for key, body in zip(keys, [b"{", b"[]", b'{"manifest_version": 1}', b"\xff"], strict=True):
         archive.objects[key] = body
     assert found(check(archive)) == [(FindingKind.MANIFEST_UNREADABLE, *each) for each in zip(keys, DAYS, strict=False)]
@@ -91,7 +103,7 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
     rewrite(archive, keys[2], sign=None, events=3)
     rewrite(archive, keys[3], sign=None, signature=None)
     rewrite(archive, keys[4], sign=SecretKey(b"a key that nobody knows of"))
-    names = [key + MANIFEST_SUFFIX for key in keys]
+    names = [manifest_key(key) for key in keys]
     kinds = [FindingKind.UNRECONCILED, FindingKind.FILTERED, *[FindingKind.BAD_SIGNATURE] * 3]
     report = check(archive)
     assert found(report) == list(zip(kinds, names, DAYS, strict=False))
@@ -110,14 +122,14 @@ def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Export
     extra = exporter.export(archive, DAYS[2], key="curation/blocked.jsonl.gz")
     rewrite(archive, extra, filters={"actions": ["blocked"]})
     assert found(check(archive, ignored=ignored)) == []
-    for suffix in ("", MANIFEST_SUFFIX):
-        del archive.objects[exporter.key(DAYS[2]) + suffix]
+    for key in pair(exporter.key(DAYS[2])):
+        del archive.objects[key]
     assert found(check(archive, ignored=ignored)) == [(FindingKind.GAP, None, DAYS[2])]
     # Where all that was ever exported is filtered, that is the series; a broken export changes nothing about it.
     for day in DAYS:
         rewrite(archive, exporter.key(day) if day != DAYS[2] else extra, filters={"actions": ["blocked"]})
-    archive.objects[exporter.key(DAYS[4]) + MANIFEST_SUFFIX] = b"{"
-    unreadable = (FindingKind.MANIFEST_UNREADABLE, exporter.key(DAYS[4]) + MANIFEST_SUFFIX, DAYS[4])
+    archive.objects[manifest_key(exporter.key(DAYS[4]))] = b"{"
+    unreadable = (FindingKind.MANIFEST_UNREADABLE, manifest_key(exporter.key(DAYS[4])), DAYS[4])
     assert found(check(archive, ignored=ignored)) == [unreadable]
 
 
@@ -125,7 +137,7 @@ def test_events_that_came_late(archive: MemoryArchive, exporter: Exporter) -> No
     def count(window: Window, dry_run: bool) -> int:
         return exporter.client.count(window, dry_run) + (window == DAYS[5] and not dry_run) - (window == DAYS[6])
 
-    late = [(FindingKind.LATE_EVENTS, exporter.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    late = [(FindingKind.LATE_EVENTS, manifest_key(exporter.key(DAYS[5])), DAYS[5])]
     assert found(check(archive, count=count, remembered=START)) == late
     # What the server has begun to forget is not asked for.
     report = check(archive, count=count, remembered=DAYS[5].start + HOUR)
@@ -163,8 +175,8 @@ def test_objects_that_have_moved(archive: MemoryArchive) -> None:
 
 def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
     for day in (*DAYS[:3], DAYS[5]):
-        for suffix in ("", MANIFEST_SUFFIX):
-            del archive.objects[exporter.key(day) + suffix]
+        for key in pair(exporter.key(day)):
+            del archive.objects[key]
     del archive.objects[exporter.key(DAYS[4], True)]
     del archive.objects[exporter.key(DAYS[0], True)]
     assert check(archive).mends == []
@@ -228,7 +240,7 @@ def test_only_the_servers_own_exports_are_counted_again(
         return other.client.count(window, dry_run) + (window == DAYS[5])
 
     report = check(both, instance="acme2", count=late, remembered=START)
-    assert found(report) == [(FindingKind.LATE_EVENTS, other.key(DAYS[5]) + MANIFEST_SUFFIX, DAYS[5])]
+    assert found(report) == [(FindingKind.LATE_EVENTS, manifest_key(other.key(DAYS[5])), DAYS[5])]
     assert [each.window for each in report.mends] == [DAYS[5]]
 
 
@@ -249,12 +261,11 @@ def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -
 
 
 def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: Exporter, other: Exporter) -> None:
-    for suffix in ("", MANIFEST_SUFFIX):
-        del both.objects[other.key(DAYS[1]) + suffix]
-        del both.objects[exporter.key(DAYS[2]) + suffix]
+    for key in (*pair(other.key(DAYS[1])), *pair(exporter.key(DAYS[2]))):
+        del both.objects[key]
     del both.objects[other.key(DAYS[4])]
     # Of which server it is, its key tells alone.
-    del both.objects[other.key(DAYS[5]) + MANIFEST_SUFFIX]
+    del both.objects[manifest_key(other.key(DAYS[5]))]
     findings = [
         (FindingKind.GAP, "acme2", DAYS[1]),
         (FindingKind.GAP, "acme", DAYS[2]),
@@ -294,7 +305,7 @@ def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Export
             last = other.export(
                 archive, day, key=f"curation/{day.start:%Y%m%dT%H%M%SZ}_{day.end:%Y%m%dT%H%M%SZ}-2.jsonl.gz"
             )
-    del archive.objects[last + MANIFEST_SUFFIX]
+    del archive.objects[manifest_key(last)]
     report = check(archive, instance="acme", remembered=START - DAY)
     assert [(each.kind, each.window, each.series and each.series.instance) for each in report.findings] == [
         (FindingKind.GAP, Window(DAYS[5].start, WEEK.end), "acme2"),
@@ -336,35 +347,35 @@ def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporte
 def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
     check(archive, seal=True)
     keys = [exporter.key(day) for day in DAYS]
-    for suffix in ("", MANIFEST_SUFFIX):
-        del archive.objects[keys[0] + suffix]
+    for key in pair(keys[0]):
+        del archive.objects[key]
     rewrite(archive, keys[1], sha256="0" * 64)
     rewrite(archive, keys[2], events=9, sha256="0" * 64, replaces=stored(archive, keys[2]).sha256)
     rewrite(archive, keys[3], exported_at="2025-02-01T00:00:00Z")
     assert found(check(archive)) == [
-        (FindingKind.SEALED_MISSING, keys[0] + MANIFEST_SUFFIX, None),
+        (FindingKind.SEALED_MISSING, manifest_key(keys[0]), None),
         (FindingKind.GAP, None, DAYS[0]),
-        (FindingKind.SEALED_CHANGED, keys[1] + MANIFEST_SUFFIX, DAYS[1]),
+        (FindingKind.SEALED_CHANGED, manifest_key(keys[1]), DAYS[1]),
     ]
 
 
 def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
     late = exporter.key(DAYS[6], dry_run=True)
-    pair = {late + suffix: archive.objects.pop(late + suffix) for suffix in ("", MANIFEST_SUFFIX)}
+    both = {key: archive.objects.pop(key) for key in pair(late)}
     expected = [(FindingKind.GAP, None, DAYS[6])]
     digest = check(archive, seal=True, ignored=frozenset({FindingKind.GAP})).seal
     assert digest is not None
     sealed = archive.objects[digest]
-    archive.objects.update(pair)
+    archive.objects.update(both)
 
     report = check(archive, seal=True)
-    assert found(report) == [(FindingKind.NOT_SEALED, late + MANIFEST_SUFFIX, DAYS[6])]
+    assert found(report) == [(FindingKind.NOT_SEALED, manifest_key(late), DAYS[6])]
     assert f"the period is sealed already, in {digest}, without this manifest" in report.summary()
     assert (report.seal, report.seal_sha256, report.mends) == (None, None, [])
     # Nothing is claimed of it without seal, and the chain is as it was.
     assert found(check(archive)) == []
     assert archive.objects[digest] == sealed
-    for key in pair:
+    for key in both:
         del archive.objects[key]
     assert found(check(archive, seal=True)) == expected
 
@@ -380,7 +391,7 @@ def test_a_rewrite_is_not_sealed_by_the_digest_before_it(archive: MemoryArchive,
     sha256 = hashlib.sha256(archive.objects[other]).hexdigest()
     rewrite(archive, other, size=len(archive.objects[other]), sha256=sha256, etag=archive.etag(other), replaces=before)
     report = check(archive, seal=True)
-    assert (found(report), report.seal) == ([(FindingKind.NOT_SEALED, other + MANIFEST_SUFFIX, DAYS[3])], None)
+    assert (found(report), report.seal) == ([(FindingKind.NOT_SEALED, manifest_key(other), DAYS[3])], None)
     assert found(check(archive)) == []
 
 
@@ -421,11 +432,16 @@ def test_coverage_is_a_set_of_seconds(parts: list[tuple[int, int]]) -> None:
 
 @given(st.sets(st.text("ab./", min_size=1, max_size=4)), st.sets(st.text("ab./", min_size=1, max_size=4)))
 def test_objects_find_their_manifests(objects: set[str], manifests: set[str]) -> None:
-    keys = sorted(objects | {key + MANIFEST_SUFFIX for key in manifests})
-    made = [(left and left.key, right and right.key) for left, right in pairs(Entry(key, 1) for key in keys)]
+    layout = Layout("curation")
+    listed = [Entry(key, 1) for key in sorted(layout.manifest_key(each) for each in manifests)]
+    data = [Entry(key, 1) for key in sorted(layout.object_key(each) for each in objects)]
+    made = [(left and left.key, right and right.key) for left, right in pairs(listed, data, layout)]
     expected = [
-        (key + MANIFEST_SUFFIX if key in manifests else None, key if key in objects else None)
-        for key in objects | manifests
+        (
+            layout.manifest_key(each) if each in manifests else None,
+            layout.object_key(each) if each in objects else None,
+        )
+        for each in objects | manifests
     ]
     assert sorted(made, key=str) == sorted(expected, key=str)
 
@@ -445,12 +461,14 @@ class Listing:
         self.years = years
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        for number in range(self.years * 8760 if prefix == "curation/" else 0):
+        listed = {"curation/": str, "curation/_manifests/": manifest_key}.get(prefix)
+        if listed is None:
+            return
+        for number in range(self.years * 8760):
             years, hour = divmod(number, 24 * 28 * 12)
             day = f"{2010 + years}{hour // 672 + 1:02}{hour // 24 % 28 + 1:02}"
             key = f"curation/{day}T{hour % 24:02}0000Z_{day}T{hour % 24:02}5959Z.jsonl.gz"
-            yield Entry(key, 1)
-            yield Entry(key + MANIFEST_SUFFIX, 1)
+            yield Entry(listed(key), 1)
 
     def read(self, key: str) -> bytes:
         raise AssertionError("outside of the period")
@@ -501,6 +519,13 @@ def test_objects_are_read_in_parallel_with_flat_memory(exporter: Exporter) -> No
     assert peak < 8 << 20
 
 
+def test_two_compressions_of_a_window_are_told_apart(archive: MemoryArchive, exporter: Exporter) -> None:
+    again = exporter.export(archive, DAYS[2], key=exporter.key(DAYS[2]).replace(".gz", ".zst"))
+    assert found(check(archive)) == [(FindingKind.OVERLAP, manifest_key(again), DAYS[2])]
+    rewrite(archive, again, compression="zstd")
+    assert found(check(archive)) == []
+
+
 @settings(deadline=None)
 @given(st.permutations(range(7)), st.integers(0, 6))
 def test_no_order_of_keys_matters(whole: MemoryArchive, exporter: Exporter, order: list[int], missing: int) -> None:
@@ -508,6 +533,6 @@ def test_no_order_of_keys_matters(whole: MemoryArchive, exporter: Exporter, orde
     for place, number in enumerate(order):
         if number != missing:
             key = exporter.key(DAYS[number])
-            for suffix in ("", MANIFEST_SUFFIX):
-                archive.objects[f"curation/{place}.jsonl.gz{suffix}"] = whole.objects[key + suffix]
+            for source, target in zip(pair(key), pair(f"curation/{place}.jsonl.gz"), strict=True):
+                archive.objects[target] = whole.objects[source]
     assert found(check(archive)) == [(FindingKind.GAP, None, DAYS[missing])]
