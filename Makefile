@@ -56,7 +56,7 @@ $(BIN)/uv:
 $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 	@echo "Installing Airflow $(AIRFLOW) and this provider into $(VENV) ..."
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) \
-	  --group dev --editable '.[simulator,zstd]'
+	  --group dev --editable '.[simulator,timestamp,zstd]'
 	@touch $@
 
 .PHONY: test

@@ -1,0 +1,164 @@
+"""Whether a signature counts, by these rules, each of which has a test of its own (``test_signature.py``).
+
+1. Nothing is read out of an envelope before a signature over its exact bytes and their type has been verified.
+2. Only keys of the key ring count. An envelope's key id only chooses which of them to try; the signature decides.
+3. One signature that counts is enough, whatever stands beside it: two keys sign while one replaces the other.
+4. The payload is an in-toto Statement, by its type, which the signature covers.
+5. The statement is made for the purpose at hand: a seal's signature is worth nothing for a manifest, nor the reverse.
+6. It names exactly the files at hand, by path below the root and SHA-256: none is missing, none is added.
+7. It is dated within the key's validity period, from ``valid_from`` on and before ``valid_until``.
+8. A revoked key's dates prove nothing. Its signature counts only for what is proven to be older than ``revoked_from``:
+   by a time stamp, or by a trusted seal that names it.
+9. Without a key ring no signature counts; the caller learns whether there is one.
+10. An envelope has at most 1 MiB and 16 signatures; whatever is in it, the result is a result and not an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from airflow_provider_curation.audit.evidence.dsse import Envelope, EnvelopeError, Signature, Signer
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
+from airflow_provider_curation.audit.evidence.statement import PAYLOAD_TYPE, Purpose, Statement, StatementError
+from airflow_provider_curation.audit.window import format_utc
+
+
+class SignatureStatus(str, Enum):
+    """What came of checking a signature; only ``SIGNED`` counts."""
+
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    UNCHECKED = "unchecked"  # there is a signature, and no key ring to check it with
+    UNREADABLE = "unreadable"  # not an envelope
+    UNKNOWN_KEY = "unknown_key"
+    BAD = "bad"  # a trusted key's id, but not its signature over these bytes
+    WRONG_TYPE = "wrong_type"  # signed by a trusted key, but not a statement
+    WRONG_PURPOSE = "wrong_purpose"
+    OTHER_FILES = "other_files"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True)
+class SignatureCheck:
+    """The result of checking one file's signature.
+
+    :param detail: in words, to follow "the manifest" or "the seal": such as "is not signed".
+    :param key_id: of the key that signed, or that the envelope names; ``None`` without one.
+    :param signed_at: the date in the statement, in UTC, if a trusted key signed it.
+    """
+
+    status: SignatureStatus
+    detail: str
+    key_id: str | None = None
+    signed_at: datetime | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the file is signed by a trusted key at a time when that key counts."""
+        return self.status is SignatureStatus.SIGNED
+
+
+def sign(purpose: Purpose, subjects: Mapping[str, str], signer: Signer, now: datetime) -> bytes:
+    """Return the file of a signature.
+
+    :param subjects: SHA-256 in hexadecimal of the files that it is for, by path below the archive's root.
+    :param now: the date of the signature, in UTC.
+    """
+    return Envelope.seal(Statement(purpose, subjects, now).to_json(), PAYLOAD_TYPE, signer).to_json()
+
+
+def check_signature(
+    body: bytes | None,
+    ring: KeyRing,
+    purpose: Purpose,
+    subjects: Mapping[str, str],
+    proven_at: datetime | None = None,
+) -> SignatureCheck:
+    """Check a signature by the rules of this module.
+
+    :param body: the signature's file; ``None`` if there is none.
+    :param subjects: SHA-256 in hexadecimal of the files at hand, by path below the archive's root.
+    :param proven_at: a moment at which these very files are proven to have existed, signed.
+    """
+    if body is None:
+        return SignatureCheck(SignatureStatus.UNSIGNED, "is not signed")
+    if not ring:
+        return SignatureCheck(SignatureStatus.UNCHECKED, "is signed, and no public key was given to check it with")
+    try:
+        envelope = Envelope.parse(body)
+    except EnvelopeError as error:
+        return SignatureCheck(SignatureStatus.UNREADABLE, f"has a signature that cannot be read: {error}")
+    checks = [_check_one(envelope, each, ring, purpose, subjects, proven_at) for each in envelope.signatures]
+    return next((check for check in checks if check.counts), checks[0])
+
+
+def _check_one(
+    envelope: Envelope,
+    signature: Signature,
+    ring: KeyRing,
+    purpose: Purpose,
+    subjects: Mapping[str, str],
+    proven_at: datetime | None,
+) -> SignatureCheck:
+    key = ring.get(signature.key_id)
+    if key is None:
+        named = repr(signature.key_id[:64])
+        return SignatureCheck(SignatureStatus.UNKNOWN_KEY, f"is signed by a key that is not trusted ({named})")
+    key_id = key.public_key.id
+
+    def failed(status: SignatureStatus, detail: str, signed_at: datetime | None = None) -> SignatureCheck:
+        return SignatureCheck(status, detail, key_id, signed_at)
+
+    if not key.public_key.verifies(signature.value, envelope.signed_bytes):
+        return failed(SignatureStatus.BAD, f"has a signature that key {key.name} did not make")
+    if envelope.payload_type != PAYLOAD_TYPE:
+        return failed(
+            SignatureStatus.WRONG_TYPE, f"has a signature over {envelope.payload_type[:100]!r}, not a statement"
+        )
+    try:
+        statement = Statement.parse(envelope.payload)
+    except StatementError as error:
+        return failed(SignatureStatus.WRONG_TYPE, f"has a signature over something else than a statement: {error}")
+    if statement.purpose != purpose:
+        return failed(
+            SignatureStatus.WRONG_PURPOSE, f"has a signature for another purpose ({statement.purpose[:200]!r})"
+        )
+    if dict(statement.subjects) != dict(subjects):
+        return failed(
+            SignatureStatus.OTHER_FILES, f"has a signature of key {key.name} for {_difference(statement, subjects)}"
+        )
+    return _check_time(key, statement.signed_at, proven_at)
+
+
+def _check_time(key: TrustedKey, signed_at: datetime, proven_at: datetime | None) -> SignatureCheck:
+    status, detail = SignatureStatus.SIGNED, f"is signed by key {key.name} at {format_utc(signed_at)}"
+    if key.valid_from is not None and signed_at < key.valid_from:
+        status = SignatureStatus.NOT_YET_VALID
+        detail += f", before the key counts ({format_utc(key.valid_from)})"
+    elif key.valid_until is not None and signed_at >= key.valid_until:
+        status = SignatureStatus.EXPIRED
+        detail += f", when the key no longer counts (from {format_utc(key.valid_until)})"
+    elif key.revoked_from is not None and (proven_at is None or proven_at >= key.revoked_from):
+        status = SignatureStatus.REVOKED
+        detail += (
+            f", which is revoked from {format_utc(key.revoked_from)} on, and neither a time stamp nor a trusted seal "
+            "proves that it is older"
+        )
+    return SignatureCheck(status, detail, key.public_key.id, signed_at)
+
+
+def _difference(statement: Statement, subjects: Mapping[str, str]) -> str:
+    """Say in words how the statement's files differ from those at hand."""
+    for path, sha256 in subjects.items():
+        if path not in statement.subjects:
+            return f"other files: it does not name {path}"
+        if statement.subjects[path] != sha256:
+            return f"other bytes: {path} was signed with SHA-256 {statement.subjects[path][:64]}, and has {sha256}"
+    return "more files than these"

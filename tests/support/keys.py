@@ -1,0 +1,52 @@
+"""Keys to sign with in tests, each made once, and public keys as the files that users have."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from airflow_provider_curation.audit.evidence.keys import PrivateKey
+
+
+@cache
+def pem(name: str, kind: str = "ed25519") -> str:
+    """The private key of a name, which is the same during a test run."""
+    return serialized(name, kind, NoEncryption())
+
+
+@cache
+def _key(name: str, kind: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate() if kind == "ed25519" else generate_private_key(SECP256R1())  # type: ignore[return-value]
+
+
+def serialized(name: str, kind: str, encryption: KeySerializationEncryption) -> str:
+    return _key(name, kind).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
+
+
+def encrypted(name: str, passphrase: str) -> str:
+    return serialized(name, "ed25519", BestAvailableEncryption(passphrase.encode()))
+
+
+def private_key(name: str, kind: str = "ed25519") -> PrivateKey:
+    return PrivateKey.of_pem(pem(name, kind), f"key {name!r}")
+
+
+def write_public(folder: Path, name: str, key: PrivateKey) -> Path:
+    path = folder / name
+    path.write_text(key.public_key.pem)
+    return path
+
+
+ED25519 = private_key("signing")
+P256 = private_key("signing", "p-256")
+OTHER = private_key("other")
