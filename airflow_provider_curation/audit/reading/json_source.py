@@ -10,7 +10,8 @@ from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
 from airflow_provider_curation.audit.errors import RowLimitError
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page, json_page
+from airflow_provider_curation.audit.pages.json_page import json_page
+from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page
 from airflow_provider_curation.audit.reading.source import fewer_rows
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_curation.audit.pages.csv_page import csv_page
-from airflow_provider_curation.audit.pages.page import json_page
+from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer, Treatment
 from airflow_provider_curation.audit.window import Window

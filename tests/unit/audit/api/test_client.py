@@ -28,7 +28,8 @@ from airflow_provider_curation.audit.api import client as module
 from airflow_provider_curation.audit.api.client import AuditClient, RetryPolicy
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.api.session import BearerAuth, PlatformSession
-from airflow_provider_curation.audit.pages.page import Page, json_page
+from airflow_provider_curation.audit.pages.json_page import json_page
+from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.window import Window
 
 #: Machines that run other tests beside these are slow.

@@ -25,7 +25,8 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages import page as module
-from airflow_provider_curation.audit.pages.page import EndInclusiveError, EventMark, Page, Tally, json_page
+from airflow_provider_curation.audit.pages.json_page import json_page
+from airflow_provider_curation.audit.pages.page import EndInclusiveError, EventMark, Page, Tally
 from airflow_provider_curation.audit.window import Window, format_utc
 
 #: Machines that run other tests beside these are slow.

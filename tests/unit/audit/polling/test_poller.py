@@ -14,7 +14,8 @@ import pytest
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import IncompleteExportError
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.pages.page import Page, json_page
+from airflow_provider_curation.audit.pages.json_page import json_page
+from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.polling import poller as module
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
