@@ -8,6 +8,7 @@ from hashlib import md5, sha256
 
 from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.manifest import Manifest
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import Window, format_utc
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 
@@ -63,6 +64,7 @@ def manifest(number: int) -> bytes:
         first_created_at=format_utc(window.start) if events else None,
         last_id=number * 10 + events if events else None,
         last_created_at=format_utc(window.start) if events else None,
+        ids_digest=str(IdsDigest.of([number * 10 + place for place in range(events)])),
         total_before=events,
         total_after=events,
         reconciled=True,

@@ -35,6 +35,8 @@ class Manifest:
     :param package_types: events in the object by package type.
     :param policies: events in the object by the name of each policy that affected them.
     :param first_id: id of the object's first event; ``None`` if it has none. Likewise its time, and the last event's.
+    :param ids_digest: of the ids of the object's events, the same in every order, see
+        :class:`airflow_provider_curation.audit.ids_digest.IdsDigest`; dry-run events count by id and policies.
     :param total_before: the server's count of the window before reading; ``None`` if it gave none.
     :param total_after: the same, after reading.
     :param reconciled: whether the events read are as many as both counts.
@@ -72,6 +74,7 @@ class Manifest:
     first_created_at: str | None
     last_id: int | None
     last_created_at: str | None
+    ids_digest: str
     total_before: int | None
     total_after: int | None
     reconciled: bool

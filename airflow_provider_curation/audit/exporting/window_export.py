@@ -108,6 +108,7 @@ class WindowExport:
             "first_created_at": tally.first.created_at if tally.first else None,
             "last_id": tally.last.id if tally.last else None,
             "last_created_at": tally.last.created_at if tally.last else None,
+            "ids_digest": str(tally.ids),
             "total_before": reader.total_before,
             "total_after": reader.total_after,
             "reconciled": reader.reconciled,

@@ -29,6 +29,7 @@ from airflow_provider_curation.audit.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.pages.page import (
     UNKNOWN,
     EventKey,
@@ -299,6 +300,7 @@ class _Gathered:
         events = len(set(ids))
         tally = Tally(read=events, kept=events, rows=rows)
         tally.first, tally.last = EventMark(ids[0], times[0].decode()), EventMark(ids[-1], times[-1].decode())
+        tally.ids = IdsDigest.of(ids if events == rows else list(dict.fromkeys(ids)))
         for counts, column in ((tally.actions, "action"), (tally.package_types, "package_type")):
             cells = starts[column][:rows] if column in starts else (b"",) * rows
             # An event's rows agree on these; the last row's are taken.
@@ -366,6 +368,7 @@ class _Gathered:
         tally.rows += len(event.rows)
         tally.last = EventMark(event.key[0], event.cells.get("created_at", ""))
         tally.first = tally.first or tally.last
+        tally.ids.add(IdsDigest.of_dry_run([event.key]) if self._query.dry_run else IdsDigest.of([event.key[0]]))
         tally.actions[event.cells.get("action") or UNKNOWN] += 1
         tally.package_types[event.cells.get("package_type") or UNKNOWN] += 1
         tally.policies.update(event.policies)

@@ -22,6 +22,7 @@ from airflow_provider_curation.audit.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.pages.page import (
     UNKNOWN,
     EventKey,
@@ -141,6 +142,7 @@ def json_page(
     if keys:
         tally.first = EventMark(keys[0].id, keys[0].created_at)
         tally.last = EventMark(keys[-1].id, keys[-1].created_at)
+    tally.ids = IdsDigest.of_dry_run(map(_event_key, keys)) if query.dry_run else IdsDigest.of([key.id for key in keys])
     content = b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws)
     body = new_body(len(content))
     if raws:
@@ -184,11 +186,15 @@ def _check_keys(query: Query, keys: Sequence[_EventKey]) -> list[EventKey]:
         # Ids that ascend, each once, tie with none: the ends are all that a page needs of them.
         return [(number, ()) for number in ids[:1] + ids[1:][-1:]]
     full = cast("Sequence[_FullKey]", keys)
-    event_keys = [(key.id, tuple(str(policy.policy_id) for policy in key.policies or ())) for key in full]
+    event_keys = list(map(_event_key, full))
     ids = [number for number, _ in event_keys]
     if ids != sorted(ids) or len(set(event_keys)) != len(event_keys):
         raise RowsShiftedError(query.asked, "dry-run events that are not in ascending order of id, each policy once")
     return event_keys
+
+
+def _event_key(key: _EventKey) -> EventKey:
+    return key.id, tuple(str(policy.policy_id) for policy in cast("_FullKey", key).policies or ())
 
 
 def _policy_names(keys: Sequence[_EventKey]) -> list[str | None]:

@@ -16,6 +16,7 @@ from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
     UnexpectedAnswerError,
 )
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import format_utc
 
 _T = TypeVar("_T")
@@ -47,6 +48,7 @@ class Tally:
     """What a run of events holds: events read, events and rows kept, and what the kept events are.
 
     :param policies: events by the name of each policy that affected them, so that their sum is not the events'.
+    :param ids: digest of the kept events' ids; in the dry-run stream, of their ids and policies.
     """
 
     read: int = 0
@@ -57,6 +59,7 @@ class Tally:
     policies: Counter[str] = field(default_factory=Counter)
     first: EventMark | None = None
     last: EventMark | None = None
+    ids: IdsDigest = field(default_factory=IdsDigest)
 
     def add(self, other: Tally) -> None:
         """Count in a run of events that follows this one."""
@@ -68,6 +71,7 @@ class Tally:
         self.policies.update(other.policies)
         self.first = self.first or other.first
         self.last = other.last or self.last
+        self.ids.add(other.ids)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import pytest
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.endpoint import RETENTION
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.compat import AirflowSkipException, Asset, airflow_version
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
 from airflow_provider_curation.s3.location import DEFAULT_KEY
@@ -213,6 +214,7 @@ def test_the_manifest_is_true(file_format: str, server: Simulator, bucket: Bucke
         "first_created_at": truth[0]["created_at"],
         "last_id": truth[-1]["id"],
         "last_created_at": truth[-1]["created_at"],
+        "ids_digest": str(IdsDigest.of([event["id"] for event in truth])),
         "total_before": len(truth),
         "total_after": len(truth),
         "reconciled": True,

@@ -32,6 +32,7 @@ from airflow_provider_curation.audit.errors import (
 from airflow_provider_curation.audit.exporting.file_format import COMPRESSIONS
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import Window
 from tests.support.listed import (
     COLUMNS,
@@ -227,6 +228,31 @@ def test_a_crowded_second_that_is_incomplete_is_an_error() -> None:
     events = [event(number, created_at="2026-03-09T12:00:00Z") for number in range(9)]
     with pytest.raises(IncompleteCsvError):
         read(make(Client(events, most=5), file_format="csv"))
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+@pytest.mark.parametrize("wanted", [None, EventFilter.of(actions=["blocked"])])
+@pytest.mark.parametrize("page_size", [7, 2000])
+def test_the_digest_of_ids_is_that_of_the_kept_events(
+    file_format: str, wanted: EventFilter | None, page_size: int
+) -> None:
+    events = day_of(50, 2)
+    export = make(Client(events, rows=page_size), file_format=file_format, wanted=wanted, page_size=page_size)
+    read(export)
+    kept = [each["id"] for each in events if wanted is None or each["action"] == "blocked"]
+    assert export.facts()["ids_digest"] == str(IdsDigest.of(kept))
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+def test_the_digest_of_dry_run_events_is_that_of_ids_and_policies(file_format: str) -> None:
+    events = day_of(40, 1)
+    export = make(Client(events), file_format=file_format, dry_run=True)
+    read(export)
+    policies = [("0",) if each["policies"] else () for each in events]
+    if file_format == "csv":
+        policies = [each or ("",) for each in policies]
+    keys = zip([each["id"] for each in events], policies, strict=True)
+    assert export.facts()["ids_digest"] == str(IdsDigest.of_dry_run(keys))
 
 
 # Nothing is completed unless the whole is right
