@@ -10,6 +10,8 @@ CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 MINORS := 2.11 3.0 3.1 3.2 3.3
 # The oldest Airflow, and the oldest version of whatever else pyproject.toml asks for.
 LEAST := 2.11-least
+comma := ,
+space := $() $()
 # The last Python of those minors of Airflow that do not go up to 3.13.
 LAST_PYTHON_2.11 := 3.12
 LAST_PYTHON_$(LEAST) := 3.12
@@ -18,6 +20,10 @@ LAST_PYTHON_3.0 := 3.12
 NOT_WITH := celery<5.7
 NOT_WITH_3.0 := cadwyn<5.4.5 fastapi<0.117 pydantic<2.12
 NOT_WITH_3.2 := cadwyn<8 fastapi<0.137
+
+ANY_EXTRAS := parquet report simulator zstd
+# The client for time stamps needs a newer cryptography than the package does.
+EXTRAS = $(subst $(space),$(comma),$(ANY_EXTRAS))$(if $(filter $(LEAST),$(AIRFLOW)),,$(comma)timestamp)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -56,7 +62,7 @@ $(BIN)/uv:
 $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 	@echo "Installing Airflow $(AIRFLOW) and this provider into $(VENV) ..."
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints $(CONSTRAINTS) --build-constraints $(CONSTRAINTS) \
-	  --group dev --editable '.[simulator,timestamp,zstd]'
+	  --group dev --editable '.[$(EXTRAS)]'
 	@touch $@
 
 .PHONY: test
@@ -145,7 +151,7 @@ bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whet
 .PHONY: constraints
 constraints: $(patsubst %,constraints-%,$(MINORS) $(LEAST)) ## Refresh the pins of every Airflow minor, and of the oldest versions
 
-RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --all-extras pyproject.toml
+RESOLVE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header $(ANY_EXTRAS:%=--extra %) pyproject.toml
 
 .PHONY: $(patsubst %,constraints-%,$(MINORS) $(LEAST))
 $(patsubst %,constraints-%,$(MINORS) $(LEAST)): constraints-%: $(BIN)/uv
@@ -153,7 +159,7 @@ $(patsubst %,constraints-%,$(MINORS) $(LEAST)): constraints-%: $(BIN)/uv
 	@printf '%s\n' $(foreach each,$(NOT_WITH) $(NOT_WITH_$*),'$(each)') > $(VENV)/limits-$*.txt
 	@$(if $(filter $(LEAST),$*),$(RESOLVE) --no-deps --resolution lowest-direct >> $(VENV)/limits-$*.txt)
 	@{ echo "# Pins for Airflow $* on Python 3.10 to $(or $(LAST_PYTHON_$*),3.13). Refresh with: make constraints"; \
-	  $(RESOLVE) --upgrade --group dev <(echo "apache-airflow==$(*:-least=).*") --constraints $(VENV)/limits-$*.txt \
+	  $(RESOLVE) $(if $(filter $(LEAST),$*),,--extra timestamp) --upgrade --group dev <(echo "apache-airflow==$(*:-least=).*") --constraints $(VENV)/limits-$*.txt \
 	  | sed -E "s/ and \(sys_platform == 'darwin' or sys_platform == 'linux'\)$$//; s/ ; sys_platform == 'darwin' or sys_platform == 'linux'$$//"; \
 	} > $(VENV)/airflow-$*.txt
 	@if grep -nE '://|^ *-| @ ' $(VENV)/airflow-$*.txt; then echo "An address or an option is no pin" >&2; exit 1; fi

@@ -16,3 +16,5 @@ os.environ["AIRFLOW_HOME"] = _home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # Airflow 3.2 runs no task in a process without it, not even in `dag.test()`.
 os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = "made-up-secret-of-the-tests-of-64-bytes-since-its-key-is-so-long-"
+
+pytest_plugins = ["airflow_provider_curation.simulator.pytest_plugin"]

@@ -17,7 +17,9 @@ LEAST = Path(__file__).parents[2] / "constraints" / "airflow-2.11-least.txt"
 
 def required() -> list[Requirement]:
     distribution = project()
-    optional = [each for extra in distribution["optional-dependencies"].values() for each in extra]
+    # What makes time stamps needs a newer cryptography than the package does, and is not among the oldest versions.
+    extras = {name: each for name, each in distribution["optional-dependencies"].items() if name != "timestamp"}
+    optional = [each for extra in extras.values() for each in extra]
     return [Requirement(each) for each in [*distribution["dependencies"], *optional]]
 
 

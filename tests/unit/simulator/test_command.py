@@ -162,6 +162,7 @@ assert sorted(others) == ["airflow_provider_curation", "airflow_provider_curatio
 
 @pytest.mark.timeout(90)
 def test_the_fixtures_serve_and_set_the_connection(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["airflow_provider_curation.simulator.pytest_plugin"]\n')
     (tmp_path / "test_it.py").write_text(
         """
 import os, urllib.request
@@ -183,9 +184,7 @@ def test_nothing_is_left():
     assert "AIRFLOW_CONN_CURATION_DEFAULT" not in os.environ
 """
     )
-    # Registered by name and nothing else, whether the distribution with its entry point is installed or not.
-    plugin = ["-p", "airflow_provider_curation.simulator.pytest_plugin"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW_CONN_", "PYTEST_"))}
     environment |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
