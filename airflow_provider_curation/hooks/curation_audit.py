@@ -15,8 +15,10 @@ import msgspec
 from airflow.providers.http.hooks.http import HttpHook
 
 from airflow_provider_curation import __version__
-from airflow_provider_curation.audit.api.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.entitlement import is_entitled, server_version
 from airflow_provider_curation.audit.api.query import Direction, Query
+from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.endpoint import JSON_ROWS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, UnexpectedAnswerError
@@ -33,6 +35,7 @@ from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.compat import AirflowNotFoundException, airflow_version, mask_secret
 from airflow_provider_curation.hooks.connection import ConnectionSettings
+from airflow_provider_curation.hooks.connection_form import field_behaviour, form_widgets
 
 if TYPE_CHECKING:
     from requests import Response
@@ -73,45 +76,12 @@ class CurationAuditHook(HttpHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the connection form's extra fields, for Airflow 2.11; Airflow 3 reads the provider's metadata."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from flask_babel import lazy_gettext
-        from wtforms import BooleanField, IntegerField, StringField
-        from wtforms.validators import NumberRange, Optional
-
-        def text(label: str) -> Any:
-            return StringField(lazy_gettext(label), widget=BS3TextFieldWidget())
-
-        def number(label: str, most: int) -> Any:
-            limits = [Optional(), NumberRange(min=1, max=most)]
-            return IntegerField(lazy_gettext(label), validators=limits, widget=BS3TextFieldWidget())
-
-        return {
-            "timeout": text("Timeout: seconds, or [connect, read]"),
-            "verify": text("Verify TLS: true, false or the path of a CA bundle"),
-            "cert": text("Client certificate: path, or [certificate, key]"),
-            "proxies": text("Proxies: URL, or a JSON object by scheme"),
-            "trust_env": BooleanField(lazy_gettext("Use the environment's proxies and CA bundle"), default=True),
-            "headers": text("Extra headers: a JSON object"),
-            "page_size": number("Events a page (1 to 2000)", JSON_ROWS),
-            "concurrency": number("Pages in flight (1 to 8)", 8),
-        }
+        return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the connection form's own fields are shown, for Airflow 2.11."""
-        return {
-            "hidden_fields": ["extra"],
-            "relabeling": {
-                "host": "Platform URL",
-                "login": "Username (leave empty for a token)",
-                "password": "Access token or password",
-            },
-            "placeholders": {
-                "host": "https://acme.jfrog.io",
-                "password": "access, identity or reference token",
-                "schema": "https",
-            },
-        }
+        return field_behaviour()
 
     # The connection
 
@@ -192,7 +162,7 @@ class CurationAuditHook(HttpHook):
             now = datetime.now(timezone.utc)
             query = Query(Window.parse(now - timedelta(days=1), now), 1, direction="desc")
             client.read_json(query, partial(_envelope, query))
-            version, entitled = client.version(), client.entitled()
+            version, entitled = server_version(client), is_entitled(client)
         except CurationAuditError as error:
             return False, str(error)
         server = f"Connected to {self.instance}, Xray {version or 'of unknown version'}"
@@ -244,7 +214,7 @@ class CurationAuditHook(HttpHook):
                 count = sum(page.tally.read for page in reader.pages())
             total += count
         if not total:
-            check_entitled(self.client.entitled, window)
+            check_entitled(partial(is_entitled, self.client), window)
         return total
 
     def iter_events(

@@ -33,7 +33,7 @@ from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_curation.audit.api import client
-from airflow_provider_curation.audit.api.client import RetryPolicy
+from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.exporting import window_export
 from airflow_provider_curation.audit.reading import reader
 

@@ -156,7 +156,7 @@ def test_version_dependent_imports_are_in_one_module(path: Path) -> None:
     named = [name for name in imports(path) if is_in(name, ("airflow",))]
     assert [name for name in named if not is_in(name, SAME_ON_EVERY_AIRFLOW)] == []
     form = [name for name in imports(path) if is_in(name, FORM_OF_AIRFLOW_2)]
-    assert form == [] or name_of(path) == "hooks.curation_audit"
+    assert form == [] or name_of(path) == "hooks.connection_form"
     # Nor is there a question which Airflow this is.
     asked = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
     assert not [node for node in asked if node.module == "airflow" or "AIRFLOW_V" in ast.unparse(node)]

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_curation.audit.api.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.endpoint import JSON_ROWS, PERSONAL_FIELDS, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import IncompleteExportError
 from airflow_provider_curation.audit.pages.page import EventMark, Page, second_of

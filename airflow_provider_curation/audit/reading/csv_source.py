@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
@@ -69,7 +70,7 @@ class CsvSource:
         self._json.end_inclusive = inclusive
 
     def entitled(self) -> bool | None:
-        return self._client.entitled()
+        return is_entitled(self._client)
 
     def count(self, window: Window, stop: threading.Event) -> int | None:
         return self._json.count(window, stop)

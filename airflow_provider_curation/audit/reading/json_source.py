@@ -6,6 +6,7 @@ import threading
 from functools import partial
 
 from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
 from airflow_provider_curation.audit.errors import RowLimitError
@@ -59,7 +60,7 @@ class JsonSource:
         return 1 if self._client.throttled else self._concurrency
 
     def entitled(self) -> bool | None:
-        return self._client.entitled()
+        return is_entitled(self._client)
 
     def count(self, window: Window, stop: threading.Event) -> int | None:
         return self.newest(window, stop).total

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.audit.api.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.errors import (
     IncompleteExportError,

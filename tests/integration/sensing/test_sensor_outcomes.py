@@ -186,7 +186,7 @@ def test_passing_faults_in_a_row_are_counted(simulator: Simulator, monkeypatch: 
 
 
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_curation.audit.api.client import RetryPolicy
+    from airflow_provider_curation.audit.api.retry import RetryPolicy
     from airflow_provider_curation.audit.polling import poller
 
     monkeypatch.setattr(poller, "POLL_RETRY", RetryPolicy(attempts=1))

@@ -34,7 +34,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 
 @pytest.fixture(autouse=True)
 def quick_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_curation.audit.api.client import RetryPolicy
+    from airflow_provider_curation.audit.api.retry import RetryPolicy
     from airflow_provider_curation.audit.polling import poller
 
     monkeypatch.setattr(poller, "POLL_RETRY", RetryPolicy(attempts=1))

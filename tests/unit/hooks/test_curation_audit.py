@@ -19,6 +19,7 @@ import requests
 import urllib3
 
 from airflow_provider_curation import __version__
+from airflow_provider_curation.audit.api.entitlement import server_version
 from airflow_provider_curation.audit.errors import InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_curation.hooks.connection import CONNECT_SECONDS, READ_SECONDS
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
@@ -256,7 +257,7 @@ def test_of_the_extras_only_headers_are_sent(connect: Connect, sent: Sent) -> No
 
     hook.run("/xray/api/v1/system/version")
     hook.get_conn().get("https://acme.example/xray")
-    hook.client.version()
+    server_version(hook.client)
 
     for request, _ in sent:
         from airflow import __version__ as airflow_version

@@ -16,8 +16,9 @@ import pytest
 import requests
 from requests.auth import HTTPBasicAuth
 
-from airflow_provider_curation.audit.api.client import AuditClient, RetryPolicy
+from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import BearerAuth, PlatformSession
 from airflow_provider_curation.audit.errors import RedirectedError, TlsError
 from airflow_provider_curation.audit.window import Window
