@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import (
     ExpiredWindowError,
     FutureWindowError,
-    IncompleteExportError,
-    InvalidArgumentError,
-    ObjectExistsError,
     StoppedError,
 )
-from airflow_provider_curation.audit.evidence.replacement import Plan, Present, check_replacement, may_be_unchanged
-from airflow_provider_curation.audit.retention import check_remembered, forgotten
-from airflow_provider_curation.audit.window import Window, check_duration, format_utc
+from airflow_provider_curation.audit.window import Window, format_utc
 from airflow_provider_curation.compat import (
     AirflowSkipException,
     Asset,
     BaseOperator,
-    airflow_version,
     conf,
     delay_trigger,
     ending_without_retries,
 )
-from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
-from airflow_provider_curation.s3.location import DEFAULT_KEY, DEFAULT_PREFIX, Location, locate
-from airflow_provider_curation.transfers.shielded import shielded
+from airflow_provider_curation.s3.location import DEFAULT_KEY, DEFAULT_PREFIX
 
 if TYPE_CHECKING:
-    from airflow_provider_curation.audit.evidence.manifest import Manifest
-    from airflow_provider_curation.audit.exporting.file_format import FileFormat
-    from airflow_provider_curation.audit.exporting.window_export import WindowExport
-    from airflow_provider_curation.audit.filters import EventFilter
-    from airflow_provider_curation.audit.secret_key import SecretKey
-    from airflow_provider_curation.audit.treatment import Treatment
     from airflow_provider_curation.compat import Context
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.s3.exported_object import S3Object
+    from airflow_provider_curation.transfers.export_job import Exported
 
 #: A window that ends later than this is a mistake, and not waited for.
 MOST_AHEAD = timedelta(days=1)
-
-_COMPARED_BYTES = 1 << 20
 
 OnExpired = Literal["fail", "skip", "warn"]
 
@@ -223,161 +205,16 @@ class CurationAuditToS3Operator(BaseOperator):
         return self.execute(context)
 
     def _execute(self, context: Context) -> dict[str, Any]:
-        # Made before there is anything to stop, so that on_kill finds the same one.
-        stop = self._stop
-        # Everything that can be wrong with the arguments is found before the first request.
-        check_duration(self.settle_time, "settle_time")
-        check_duration(self.retention, "retention")
-        file_format, wanted = self._file_format(), self._wanted()
-        window = window_of_run(context, self.start, self.end)
-        now = datetime.now(timezone.utc)
-        treatment, signing_key = self._treatment(), self._signing_key()
-        expired = self._check_retention(window, now)
-        lock = self._object_lock(window, now)
-        target = self._target(window, file_format, lock)
-        target.check_lock()
-        self._wait_until_settled(window, now)
+        from airflow_provider_curation.transfers.planning import new_job
 
-        plan = Plan(
-            window=window,
-            series=(self.hook.instance, self._stream, file_format.name),
-            compression=file_format.compression,
-            filters=wanted.as_dict(),
-            personal_data=treatment.as_dict(),
-            object_lock=lock,
-            expired=expired,
-        )
-        self.log.info("Exporting %s of %s to %s", self._stream, window, target.uri)
-        present = target.present()
-        if present.size is not None and not self.replace:
-            raise ObjectExistsError(f"{target.uri} exists already, and replace=False keeps it.")
-        if not self.allow_shrink:
-            check_replacement(present, plan)
+        # `_stop` is made before there is anything to stop, so that on_kill finds the same one.
+        job = new_job(self, context, self._stop)
+        self._wait_until_settled(job.plan.window)
+        return self._announce(context, job.target, job.run())
 
-        def begin(check: Callable[[WindowExport], None] | None = None) -> WindowExport:
-            return self.hook.new_export(
-                window,
-                file_format,
-                dry_run=bool(self.dry_run),
-                wanted=wanted,
-                treatment=treatment,
-                stop=stop,
-                check=check,
-                retention=None if self.on_expired == "warn" else self.retention,
-            )
-
-        if before := self._unchanged(begin, plan, present, signing_key):
-            self.log.info(
-                "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
-            )
-            return self._announce(context, target, before, uploaded=False)
-        target.abort_open_uploads()
-
-        def check(export: WindowExport) -> None:
-            expired = plan.expired or (self.on_expired == "warn" and self._has_expired(window))
-            check_replacement(present, replace(plan, expired=expired), export.tally.kept)
-
-        def begin_checked() -> WindowExport:
-            return begin(None if self.allow_shrink else check)
-
-        def finish(export: WindowExport) -> Manifest:
-            manifest = self._manifest(context, export, target, plan, present)
-            return manifest.signed(signing_key) if signing_key else manifest
-
-        manifest = shielded(lambda: self._export(target, plan, begin_checked, finish), stop)
-        return self._announce(context, target, asdict(manifest), uploaded=True)
-
-    # Arguments
-
-    @property
-    def _stream(self) -> str:
-        return "dry_run" if self.dry_run else "events"
-
-    def _file_format(self) -> FileFormat:
-        from airflow_provider_curation.audit.exporting.file_format import FileFormat
-
-        if self.on_expired not in ("fail", "skip", "warn"):
-            raise InvalidArgumentError(f"on_expired={self.on_expired!r} is unknown; it is one of fail, skip, warn.")
-        return FileFormat.of(self.file_format, self.compression)
-
-    def _wanted(self) -> EventFilter:
-        from airflow_provider_curation.audit.filters import EventFilter
-
-        return EventFilter.of(self.actions, self.package_types, self.repositories, self.policies)
-
-    def _treatment(self) -> Treatment:
-        from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment, check_fields
-        from airflow_provider_curation.hooks.secret import key_of_connection
-
-        if self.csv_safe and self.file_format != "csv":
-            raise InvalidArgumentError(f"csv_safe=True goes with file_format='csv', not with {self.file_format!r}.")
-        if self.pseudonymize is None:
-            return Treatment(None, self.csv_safe)
-        fields = check_fields(self.pseudonymize)
-        if not self.pseudonym_conn_id:
-            raise InvalidArgumentError("pseudonymize needs pseudonym_conn_id: a connection whose password is the key.")
-        key = key_of_connection(self.pseudonym_conn_id, "pseudonym_conn_id")
-        return Treatment(Pseudonymizer(fields, key), self.csv_safe)
-
-    def _signing_key(self) -> SecretKey | None:
-        from airflow_provider_curation.hooks.secret import key_of_connection
-
-        return key_of_connection(self.signing_conn_id, "signing_conn_id") if self.signing_conn_id else None
-
-    def _object_lock(self, window: Window, now: datetime) -> dict[str, Any]:
-        """Return how the object is to be protected, as a manifest says it."""
-        from airflow_provider_curation.s3.object_lock import wanted_lock
-
-        return wanted_lock(
-            window, now, self.object_lock_mode, self.object_lock_retain_until, bool(self.object_lock_legal_hold)
-        )
-
-    def _target(self, window: Window, file_format: FileFormat, lock: dict[str, Any]) -> S3Object:
-        from airflow_provider_curation.s3.exported_object import S3Object
-
-        location = self._location(window, file_format)
-        return S3Object(
-            location.bucket,
-            location.key,
-            location.manifest_key,
-            aws_conn_id=self.aws_conn_id,
-            encrypt=self.encrypt,
-            acl_policy=self.acl_policy,
-            extra_args=self.s3_extra_args,
-            lock=lock,
-        )
-
-    def _location(self, window: Window, file_format: FileFormat) -> Location:
-        fields = {
-            "instance": self.hook.instance,
-            "stream": self._stream,
-            "start": window.start,
-            "end": window.end,
-            "suffix": file_format.suffix,
-            "file_format": file_format.name,
-        }
-        return locate(self.s3_bucket, self.s3_prefix, self.s3_key, fields)
-
-    # Time
-
-    def _check_retention(self, window: Window, now: datetime) -> bool:
-        """Refuse a window of which the server may have forgotten a part: its silence would look like no events.
-
-        :return: whether it is such a window, and read nevertheless.
-        """
-        if self.on_expired != "warn":
-            check_remembered(window, self.retention, now)
-            return False
-        said = forgotten(window, self.retention, now)
-        if said:
-            self.log.warning("%s It is exported nevertheless (on_expired='warn').", said)
-        return bool(said)
-
-    def _has_expired(self, window: Window) -> bool:
-        return forgotten(window, self.retention, datetime.now(timezone.utc)) is not None
-
-    def _wait_until_settled(self, window: Window, now: datetime) -> None:
+    def _wait_until_settled(self, window: Window) -> None:
         """Wait until the window has ended and late events have appeared, in the triggerer or here."""
+        now = datetime.now(timezone.utc)
         if window.end - now > MOST_AHEAD:
             raise FutureWindowError(
                 f"{window} ends more than a day ahead ({format_utc(window.end)}): too long to wait. Is end= right?"
@@ -387,112 +224,16 @@ class CurationAuditToS3Operator(BaseOperator):
             return
         if self.deferrable:
             seconds = (settled - now).total_seconds()
-            self.log.info("%s has settled in %.0f s; waiting in the triggerer.", window, seconds)
+            self.log.info("%s settles in %.0f s; waiting in the triggerer.", window, seconds)
             self.defer(trigger=delay_trigger(seconds), method_name="execute_complete")
         while (left := (settled - datetime.now(timezone.utc)).total_seconds()) > 0:
-            self.log.info("%s has settled in %.0f s; waiting here.", window, left)
+            self.log.info("%s settles in %.0f s; waiting here.", window, left)
             if self._stop.wait(min(left, 60.0)):
                 raise StoppedError(f"The task was stopped while it waited for {window} to settle.")
 
-    # Export
-
-    def _unchanged(
-        self, begin: Callable[[], WindowExport], plan: Plan, present: Present, signing_key: SecretKey | None
-    ) -> Mapping[str, Any] | None:
-        """Return the manifest of what is there, if exporting the window again gives the same bytes.
-
-        It costs one reading of the window, which ends early once the server's count differs from the manifest's.
-        """
-        from airflow_provider_curation.audit.evidence.manifest import signature_fault
-        from airflow_provider_curation.transfers.progress import ProgressLog
-
-        before = present.manifest
-        if before is None or not may_be_unchanged(present, plan):
-            return None
-        if signing_key and signature_fault(before.facts, [signing_key]):
-            return None
-        export = begin()
-        file = export.open()
-        try:
-            with ProgressLog(export, self.log):
-                while file.read(_COMPARED_BYTES):
-                    if export.reader.total_before != before.facts["events_read"]:
-                        return None
-        except IncompleteExportError:
-            # The export itself tries again.
-            return None
-        same = export.reader.reconciled and export.object.sha256 == before.facts["sha256"]
-        return before.facts if same else None
-
-    def _export(
-        self,
-        target: S3Object,
-        plan: Plan,
-        begin: Callable[[], WindowExport],
-        finish: Callable[[WindowExport], Manifest],
-    ) -> Manifest:
-        from airflow_provider_curation.audit.exporting.window_export import export_until_whole
-        from airflow_provider_curation.transfers.progress import ProgressLog
-
-        started = time.monotonic()
-
-        def keep(export: WindowExport) -> None:
-            with ProgressLog(export, self.log):
-                target.upload(export.open())
-
-        try:
-            export = export_until_whole(begin, keep, forgetting=plan.expired)
-            manifest = finish(export)
-            self._check_stop(plan.window)
-            target.put_manifest(manifest.to_json())
-            self._check_stop(plan.window)
-        except BaseException:
-            target.undo()
-            raise
-        target.check_kept()
-        seconds = time.monotonic() - started
-        self.log.info(
-            "Exported %s events (%s rows, %s bytes) in %.1f s; the server counted %s before and %s after.",
-            manifest.events,
-            manifest.rows,
-            manifest.size,
-            seconds,
-            manifest.total_before,
-            manifest.total_after,
-        )
-        return manifest
-
-    def _check_stop(self, window: Window) -> None:
-        if self._stop.is_set():
-            raise StoppedError(f"The export of {window} was stopped before it was finished.")
-
-    def _manifest(
-        self, context: Context, export: WindowExport, target: S3Object, plan: Plan, present: Present
-    ) -> Manifest:
-        from airflow_provider_curation.audit.evidence.manifest import Manifest
-
-        return Manifest(
-            **export.facts(),
-            stream=self._stream,
-            instance=self.hook.instance,
-            bucket=target.bucket,
-            key=target.key,
-            filters=plan.filters,
-            personal_data=plan.personal_data,
-            settle_seconds=int(self.settle_time.total_seconds()),
-            provider_version=__version__,
-            airflow_version=airflow_version(),
-            dag_run=_dag_run(context),
-            object_lock=plan.object_lock,
-            exported_at=format_utc(datetime.now(timezone.utc)),
-            replaces=present.manifest_sha256,
-            **target.stored(),
-        )
-
-    def _announce(
-        self, context: Context, target: S3Object, manifest: Mapping[str, Any], uploaded: bool
-    ) -> dict[str, Any]:
+    def _announce(self, context: Context, target: S3Object, exported: Exported) -> dict[str, Any]:
         """Return the result, and give it to the outlets' assets and the links."""
+        manifest = exported.manifest
         result: dict[str, Any] = {
             "uri": target.uri,
             "bucket": target.bucket,
@@ -507,7 +248,7 @@ class CurationAuditToS3Operator(BaseOperator):
             "bytes": manifest["size"],
             "sha256": manifest["sha256"],
             "actions": manifest["actions"],
-            "uploaded": uploaded,
+            "uploaded": exported.uploaded,
         }
         events = context.get("outlet_events")
         for outlet in self.outlets or ():
@@ -516,12 +257,3 @@ class CurationAuditToS3Operator(BaseOperator):
         S3ObjectLink.store(context, S3ObjectLink.address(target.bucket, target.key))
         CurationAuditLink.store(context, self.hook.audit_page_url)
         return result
-
-
-def _dag_run(context: Context) -> dict[str, Any]:
-    """Return which run made an export; empty outside of Airflow's runs."""
-    task_instance = context.get("ti")
-    if task_instance is None:
-        return {}
-    names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
-    return {name: getattr(task_instance, name, None) for name in names}

@@ -21,7 +21,7 @@ from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+from airflow_provider_curation.transfers.export_job import new_manifest
 
 KEY = SecretKey(b"a made-up key of enough bytes", "test")
 DAY = timedelta(days=1)
@@ -39,6 +39,10 @@ def manifest_key(key: str) -> str:
 def pair(key: str) -> tuple[str, str]:
     """The keys of an object and of its manifest."""
     return key, manifest_key(key)
+
+
+#: What a manifest says of the run that made it.
+MAKER = {"settle_seconds": 300, "airflow_version": "3.3.0", "dag_run": {}}
 
 
 class MemoryArchive:
@@ -126,14 +130,12 @@ class Exporter:
         archive.objects[key] = export.open().read()
         stored = {"etag": archive.etag(key), "version_id": None, "encryption": {}}
         target = SimpleNamespace(bucket="audit-archive", key=key, stored=lambda: stored)
-        operator = CurationAuditToS3Operator(task_id="export", s3_bucket="audit-archive", dry_run=dry_run)
-        operator.hook = SimpleNamespace(instance=self._instance)  # type: ignore[assignment]
         personal = export.treatment.as_dict()
         series = (self._instance, "dry_run" if dry_run else "events", "jsonl")
         plan = Plan(window, series, "gzip", export.wanted.as_dict(), personal, {})
         before = archive.objects.get(manifest_key(key))
         replaced = None if before is None else hashlib.sha256(before).hexdigest()
-        manifest = operator._manifest({}, export, target, plan, Present("", manifest_sha256=replaced))  # type: ignore[typeddict-item,arg-type]
+        manifest = new_manifest(export, plan, target, Present("", manifest_sha256=replaced), MAKER)  # type: ignore[arg-type]
         body = (manifest.signed(self._key) if self._key else manifest).to_json()
         archive.objects[manifest_key(key)] = body
         return key

@@ -215,7 +215,8 @@ def test_results_of_other_exports_are_refused(midnight: datetime) -> None:
 
 def test_streams_and_formats_are_the_operator_s(midnight: datetime) -> None:
     from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+    from airflow_provider_curation.transfers.planning import file_format
 
     for export in export_windows(midnight - DAY, midnight, streams=backfill.STREAMS, formats=backfill.FORMATS):
         operator = CurationAuditToS3Operator(task_id="export", s3_bucket="audit-archive", **export)
-        assert operator._file_format().name == export["file_format"]
+        assert file_format(operator).name == export["file_format"]

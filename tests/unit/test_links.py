@@ -12,6 +12,7 @@ from airflow_provider_curation import links
 from airflow_provider_curation.get_provider_info import get_provider_info
 from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+from airflow_provider_curation.transfers.export_job import Exported
 
 LINKS = [S3ObjectLink, CurationAuditLink]
 
@@ -86,7 +87,7 @@ def test_the_task_stores_both() -> None:
     )
     names = ("start", "end", "stream", "format", "events", "rows", "size", "sha256", "actions")
 
-    task._announce({"ti": task_instance}, target, dict.fromkeys(names), uploaded=True)
+    task._announce({"ti": task_instance}, target, Exported(dict.fromkeys(names), uploaded=True))  # type: ignore[arg-type]
 
     assert sorted(task_instance.pushed.values()) == [
         "https://acme.example/ui",

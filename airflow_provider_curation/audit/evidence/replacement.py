@@ -31,6 +31,10 @@ class Plan:
     expired: bool = False
 
     @property
+    def stream(self) -> str:
+        return self.series[1]
+
+    @property
     def treatment(self) -> tuple[Any, Any]:
         """What is left out or altered, as :attr:`StoredManifest.treatment` says it."""
         return self.filters, {name: value for name, value in self.personal_data.items() if value}

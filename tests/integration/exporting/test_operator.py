@@ -469,7 +469,7 @@ def test_an_unsettled_window_is_waited_for_in_the_worker(
     assert 1800 < sum(waits) <= 3600
     assert max(waits) <= 60
     assert bucket.content(result["key"]) == truth_jsonl(simulator, start, end)
-    assert "has settled in" in log_text()
+    assert "settles in" in log_text()
 
 
 def test_an_unsettled_window_is_waited_for_in_the_triggerer(recent: Any, bucket: Bucket, clock: type[Clock]) -> None:

@@ -162,11 +162,12 @@ def test_a_run_without_a_window_ends_the_task() -> None:
 def key_of(**arguments: Any) -> tuple[str, str]:
     """The bucket and key of an export, without making it."""
     from airflow_provider_curation.interval import window_of_run
+    from airflow_provider_curation.transfers.planning import file_format, location
 
     task = operator(start="2026-03-09T00:00:00Z", end="2026-03-10T00:00:00Z", **arguments)
     task.render_template_fields({"params": {"bucket": "from-params"}, "run_id": "manual", "ds": "2026-03-10"})
-    location = task._location(window_of_run({}, task.start, task.end), task._file_format())
-    return location.bucket, location.key
+    place = location(task, window_of_run({}, task.start, task.end), file_format(task))
+    return place.bucket, place.key
 
 
 @pytest.mark.parametrize(
@@ -225,6 +226,7 @@ def test_template_fields_are_left_alone_until_then() -> None:
 # Which errors Airflow tries again
 
 RETRYABLE = {
+    errors.AnswerTooLargeError,
     errors.ThrottledError,
     errors.ServerFaultError,
     errors.ConnectionFailedError,

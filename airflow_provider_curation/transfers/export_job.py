@@ -1,0 +1,202 @@
+"""One export, from a plan to a manifest: compare with what is there, read the window, upload it, write what it holds.
+
+It knows neither Airflow nor boto: the operator gives it a plan, a place and a way to read the window.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from airflow_provider_curation import __version__
+from airflow_provider_curation.audit.errors import IncompleteExportError, ObjectExistsError, StoppedError
+from airflow_provider_curation.audit.evidence.manifest import Manifest, signature_fault
+from airflow_provider_curation.audit.evidence.replacement import Plan, Present, check_replacement, may_be_unchanged
+from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
+from airflow_provider_curation.audit.retention import forgotten
+from airflow_provider_curation.audit.window import format_utc
+from airflow_provider_curation.transfers.progress import ProgressLog
+from airflow_provider_curation.transfers.shielded import shielded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_curation.audit.secret_key import SecretKey
+    from airflow_provider_curation.s3.exported_object import S3Object
+
+_COMPARED_BYTES: Final = 1 << 20
+
+
+class NewExport(Protocol):
+    """Makes one try at reading the planned window."""
+
+    def __call__(
+        self,
+        *,
+        stop: threading.Event,
+        check: Callable[[WindowExport], None] | None,
+        retention: timedelta | None,
+    ) -> WindowExport: ...
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The outcome of an export.
+
+    :param manifest: the facts of the manifest that S3 has now.
+    :param uploaded: ``False`` if the object was there already, byte for byte.
+    """
+
+    manifest: Mapping[str, Any]
+    uploaded: bool
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """One export.
+
+    :param plan: what is exported.
+    :param target: where it goes.
+    :param new_export: makes one try at reading the window.
+    :param maker: what the manifest says of who exports: ``settle_seconds``, ``airflow_version``, ``dag_run``.
+    :param stop: ends the export at its next step, with nothing of it left in S3.
+    :param retention: how long the server remembers events.
+    :param read_expired: read what is left of a window that the server may have forgotten in part.
+    :param replace: let the export replace an object.
+    :param allow_shrink: let it replace evidence that it does not contain.
+    :param signing_key: signs the manifest.
+    """
+
+    plan: Plan
+    target: S3Object
+    new_export: NewExport
+    maker: Mapping[str, Any]
+    stop: threading.Event
+    retention: timedelta
+    read_expired: bool = False
+    replace: bool = True
+    allow_shrink: bool = False
+    signing_key: SecretKey | None = None
+    log: Any = field(default_factory=lambda: logging.getLogger(__name__))
+
+    def run(self) -> Exported:
+        """Export the window, unless S3 has the same bytes already.
+
+        :raises ObjectExistsError: if there is an object, and ``replace`` is false.
+        :raises ShrinkError: if the export would replace evidence by less, or by something else.
+        :raises StoppedError: if ``stop`` was set.
+        :raises CurationAuditError: its other subclasses, for what goes wrong on the way.
+        """
+        target, plan = self.target, self.plan
+        self.log.info("Exporting %s of %s to %s", plan.stream, plan.window, target.uri)
+        present = target.present()
+        if present.size is not None and not self.replace:
+            raise ObjectExistsError(f"{target.uri} exists already, and replace=False keeps it.")
+        if not self.allow_shrink:
+            check_replacement(present, plan)
+        if before := self._unchanged(present):
+            self.log.info(
+                "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
+            )
+            return Exported(before, uploaded=False)
+        target.abort_open_uploads()
+        return Exported(asdict(shielded(lambda: self._export(present), self.stop)), uploaded=True)
+
+    def _begin(self, check: Callable[[WindowExport], None] | None = None) -> WindowExport:
+        retention = None if self.read_expired else self.retention
+        return self.new_export(stop=self.stop, check=check, retention=retention)
+
+    def _unchanged(self, present: Present) -> Mapping[str, Any] | None:
+        """Return the manifest of what is there, if exporting the window again gives the same bytes.
+
+        It costs one reading of the window, which ends early once the server's count differs from the manifest's.
+        """
+        before = present.manifest
+        if before is None or not may_be_unchanged(present, self.plan):
+            return None
+        if self.signing_key and signature_fault(before.facts, [self.signing_key]):
+            return None
+        export = self._begin()
+        file = export.open()
+        try:
+            with ProgressLog(export, self.log):
+                while file.read(_COMPARED_BYTES):
+                    if export.reader.total_before != before.facts["events_read"]:
+                        return None
+        except IncompleteExportError:
+            # The export itself tries again.
+            return None
+        same = export.reader.reconciled and export.object.sha256 == before.facts["sha256"]
+        return before.facts if same else None
+
+    def _export(self, present: Present) -> Manifest:
+        """Read, upload and describe the window; whatever fails leaves nothing behind."""
+        started = time.monotonic()
+        target, plan = self.target, self.plan
+
+        def check(export: WindowExport) -> None:
+            expired = plan.expired or (self.read_expired and self._has_expired())
+            check_replacement(present, replace(plan, expired=expired), export.tally.kept)
+
+        def keep(export: WindowExport) -> None:
+            with ProgressLog(export, self.log):
+                target.upload(export.open())
+
+        try:
+            export = export_until_whole(
+                lambda: self._begin(None if self.allow_shrink else check), keep, forgetting=plan.expired
+            )
+            manifest = new_manifest(export, plan, target, present, self.maker)
+            if self.signing_key:
+                manifest = manifest.signed(self.signing_key)
+            self._check_stop()
+            target.put_manifest(manifest.to_json())
+            self._check_stop()
+        except BaseException:
+            target.undo()
+            raise
+        target.check_kept()
+        self.log.info(
+            "Exported %s events (%s rows, %s bytes) in %.1f s; the server counted %s before and %s after.",
+            manifest.events,
+            manifest.rows,
+            manifest.size,
+            time.monotonic() - started,
+            manifest.total_before,
+            manifest.total_after,
+        )
+        return manifest
+
+    def _has_expired(self) -> bool:
+        return forgotten(self.plan.window, self.retention, datetime.now(timezone.utc)) is not None
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise StoppedError(f"The export of {self.plan.window} was stopped before it was finished.")
+
+
+def new_manifest(
+    export: WindowExport, plan: Plan, target: S3Object, present: Present, maker: Mapping[str, Any]
+) -> Manifest:
+    """Return the manifest of an export whose object is in S3."""
+    instance, stream, _ = plan.series
+    return Manifest(
+        **export.facts(),
+        **target.stored(),
+        **maker,
+        stream=stream,
+        instance=instance,
+        bucket=target.bucket,
+        key=target.key,
+        filters=plan.filters,
+        personal_data=plan.personal_data,
+        object_lock=plan.object_lock,
+        provider_version=__version__,
+        exported_at=format_utc(datetime.now(timezone.utc)),
+        replaces=present.manifest_sha256,
+    )
