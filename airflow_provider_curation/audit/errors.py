@@ -247,6 +247,18 @@ class ObjectLockError(CurationAuditError):
     """Write-once storage was asked for, and the bucket does not offer it."""
 
 
+class SigningError(CurationAuditError):
+    """The key that was to sign is kept elsewhere, and a signature could not be obtained from there."""
+
+    retry_task = True
+
+
+class TimestampError(CurationAuditError):
+    """A time-stamp authority did not give a stamp."""
+
+    retry_task = True
+
+
 class FindingsError(CurationAuditError):
     """An archive was verified, and something is missing or not as its manifests say."""
 

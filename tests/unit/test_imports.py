@@ -150,7 +150,11 @@ def test_boto_is_imported_inside_of_functions_only(path: Path) -> None:
 
 
 #: Modules of Airflow that are the same from 2.11 to 3.3. What is not among them belongs into compat.
-SAME_ON_EVERY_AIRFLOW = ("airflow.providers.amazon.aws.hooks.s3", "airflow.providers.http.hooks.http")
+SAME_ON_EVERY_AIRFLOW = (
+    "airflow.providers.amazon.aws.hooks.base_aws",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow.providers.http.hooks.http",
+)
 #: The connection form of Airflow 2.
 FORM_OF_AIRFLOW_2 = ("flask_appbuilder", "flask_babel", "wtforms")
 

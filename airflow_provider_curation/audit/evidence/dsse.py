@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from airflow_provider_curation.audit.evidence.keys import PublicKey
 from airflow_provider_curation.audit.evidence.strict_json import StrictJsonError, read_object
 
 MOST_ENVELOPE_BYTES: Final = 1 << 20
@@ -27,8 +28,12 @@ class Signer(Protocol):
     """A private key, wherever it is kept."""
 
     @property
+    def public_key(self) -> PublicKey:
+        """What verifies its signatures."""
+
+    @property
     def key_id(self) -> str:
-        """The id of its public key, see :class:`airflow_provider_curation.audit.evidence.keys.PublicKey`."""
+        """The id of its public key."""
 
     def sign(self, message: bytes) -> bytes:
         """Return a signature over a message, in the form that OpenSSL verifies."""
