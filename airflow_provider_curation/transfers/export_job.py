@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.errors import IncompleteExportError, ObjectExistsError, StoppedError
 from airflow_provider_curation.audit.evidence.manifest import Manifest, signature_fault
-from airflow_provider_curation.audit.evidence.replacement import Plan, Present, check_replacement, may_be_unchanged
+from airflow_provider_curation.audit.evidence.replacement import (
+    Held,
+    Plan,
+    Present,
+    check_replacement,
+    may_be_unchanged,
+)
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.retention import forgotten
 from airflow_provider_curation.audit.window import format_utc
@@ -131,8 +137,9 @@ class ExportJob:
         except IncompleteExportError:
             # The export itself tries again.
             return None
-        same = export.reader.reconciled and export.object.sha256 == before.facts["sha256"]
-        return before.facts if same else None
+        # What the filters leave out does not change the bytes, but the counts that the manifest states.
+        same_counts = export.reader.reconciled and export.tally.read == before.facts["events_read"]
+        return before.facts if same_counts and export.object.sha256 == before.facts["sha256"] else None
 
     def _export(self, present: Present) -> Manifest:
         """Read, upload and describe the window; whatever fails leaves nothing behind."""
@@ -141,7 +148,7 @@ class ExportJob:
 
         def check(export: WindowExport) -> None:
             expired = plan.expired or (self.read_expired and self._has_expired())
-            check_replacement(present, replace(plan, expired=expired), export.tally.kept)
+            check_replacement(present, replace(plan, expired=expired), held_by(export))
 
         def keep(export: WindowExport) -> None:
             with ProgressLog(export, self.log):
@@ -178,6 +185,12 @@ class ExportJob:
     def _check_stop(self) -> None:
         if self.stop.is_set():
             raise StoppedError(f"The export of {self.plan.window} was stopped before it was finished.")
+
+
+def held_by(export: WindowExport) -> Held:
+    """Return what the object of an export holds, once its window has been read."""
+    tally = export.tally
+    return Held(tally.kept, tally.actions, tally.package_types, tally.ids)
 
 
 def new_manifest(

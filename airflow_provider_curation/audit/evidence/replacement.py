@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from airflow_provider_curation.audit.errors import ShrinkError
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import Window
 
-_ADVICE = "Pass allow_shrink=True to replace it all the same."
+_ADVICE: Final = "Pass allow_shrink=True to replace it anyway."
+#: With so many more ids, digests still show whether all of the earlier ones are among them.
+_SHOWN: Final = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What a new object holds.
+
+    :param actions: its events by action.
+    :param package_types: its events by package type.
+    :param ids: the digest of its events' ids.
+    """
+
+    events: int
+    actions: Mapping[str, int]
+    package_types: Mapping[str, int]
+    ids: IdsDigest
+
+
+@dataclass(frozen=True)
 class Present:
     """What is at a key: an object, its manifest, both or neither.
 
@@ -63,10 +82,13 @@ class Present:
         return self.size == facts["size"] and self.etag is not None and self.etag == facts.get("etag")
 
 
-def check_replacement(present: Present, plan: Plan, events: int | None = None) -> None:
+def check_replacement(present: Present, plan: Plan, held: Held | None = None) -> None:
     """Refuse to replace evidence by less, or by something else.
 
-    :param events: that the new object holds; ``None`` if it is not known yet.
+    What is compared, without reading the older object: the number of events, overall and by action and package type,
+    and the digest of their ids, which shows that the new object cannot hold all events of the older one.
+
+    :param held: what the new object holds; ``None`` if it is not known yet.
     :raises ShrinkError: with the reason.
     """
     before = present.manifest
@@ -93,15 +115,53 @@ def check_replacement(present: Present, plan: Plan, events: int | None = None) -
             f"{present.uri} was exported with {_said(before.treatment)}, and would be replaced by an export of the "
             f"same window with {_said(plan.treatment)}. Write it to another key. {_ADVICE}"
         )
-    if events is not None and events < before.facts["events"]:
+    if held is not None:
+        _check_held(present.uri, before.facts, held, plan.expired)
+
+
+def _check_held(uri: str, before: Mapping[str, Any], held: Held, expired: bool) -> None:
+    """Refuse a new object that lacks events of the older one, as far as the older one's manifest shows it."""
+    events = before["events"]
+    if held.events < events:
         raise ShrinkError(
-            f"{present.uri} holds {before.facts['events']} events, and would be replaced by {events}: the server may "
-            f"have forgotten the others. {_ADVICE}"
+            f"{uri} holds {events} events, and would be replaced by {held.events}: the server may have forgotten the "
+            f"others. {_ADVICE}"
+        )
+    for names, now in (("actions", held.actions), ("package_types", held.package_types)):
+        for name, count in _counts(before.get(names)).items():
+            if now.get(name, 0) < count:
+                raise ShrinkError(
+                    f"{uri} holds {count} events with {name!r} in {names}, and would be replaced by {events} events of "
+                    f"which {now.get(name, 0)} have it: events that were exported are gone from the server. {_ADVICE}"
+                )
+    ids = _digest(before.get("ids_digest"))
+    if ids is not None and not held.ids.may_hold_all_of(ids):
+        raise ShrinkError(
+            f"{uri} holds {events} events, and would be replaced by {held.events} others: by their ids, events that "
+            f"were exported are gone from the server, and late ones make up for their number. {_ADVICE}"
+        )
+    if expired and (ids is None or held.events - events > _SHOWN):
+        raise ShrinkError(
+            f"{uri} holds {events} events, and would be replaced by {held.events}. The server may have forgotten a "
+            f"part of the window, and with more than {_SHOWN} late events the manifest cannot show that all events "
+            f"that were exported are among them. {_ADVICE}"
         )
 
 
+def _counts(value: Any) -> Mapping[str, int]:
+    """Return the counts that a manifest states, as far as they are counts."""
+    return {name: count for name, count in value.items() if type(count) is int} if isinstance(value, dict) else {}
+
+
+def _digest(value: Any) -> IdsDigest | None:
+    try:
+        return IdsDigest.parse(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
 def may_be_unchanged(present: Present, plan: Plan) -> bool:
-    """Say whether an export could give the very object that is there, so that comparing before writing is worth it."""
+    """Return whether an export could give the very object that is there, so that it is worth comparing first."""
     before = present.manifest
     return (
         before is not None

@@ -348,6 +348,33 @@ def test_an_export_never_shrinks_what_is_there(file_format: str, bucket: Bucket)
         assert export(bucket, file_format=file_format)["events"] == 400
 
 
+@FORMATS
+@pytest.mark.parametrize("dry_run", [False, True], ids=["events", "dry-run"])
+def test_a_late_event_does_not_make_up_for_one_that_is_gone(file_format: str, dry_run: bool, bucket: Bucket) -> None:
+    arguments: dict[str, Any] = {"file_format": file_format, "dry_run": dry_run}
+    with simulated() as simulator:
+        first = export(bucket, **arguments)
+        bodies = [bucket.body(key) for key in bucket.objects()]
+        gone = next(iter(simulator.truth(START + timedelta(hours=20), END, dry_run)))["id"]
+        simulator.delete(gone)
+        for _ in range(first["events"] - simulator.count(START, END, dry_run)):
+            simulator.insert(START + timedelta(hours=30), dry_run=dry_run)
+        with pytest.raises(errors.ShrinkError, match="are gone"):
+            export(bucket, **arguments)
+        assert [bucket.body(key) for key in bucket.objects()] == bodies
+
+
+def test_a_rerun_that_keeps_nothing_still_states_the_new_count(bucket: Bucket) -> None:
+    arguments: dict[str, Any] = {"compression": "none", "actions": ["nothing"]}
+    with simulated() as simulator:
+        first = export(bucket, **arguments)
+        assert (first["bytes"], export(bucket, **arguments)["uploaded"]) == (0, False)
+        simulator.insert(START + timedelta(hours=2))
+        again = export(bucket, **arguments)
+        manifest = bucket.manifest(again["key"])
+        assert (again["uploaded"], manifest["events_read"], manifest["total_after"]) == (True, 401, 401)
+
+
 def test_an_export_of_another_window_is_no_replacement(server: Simulator, bucket: Bucket) -> None:
     first = export(bucket)
     with pytest.raises(errors.ShrinkError, match="another window"):
