@@ -1,17 +1,22 @@
 """How the documentation is built: Sphinx reads Markdown, and takes its code from the example DAGs."""
 
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 
 project = "airflow-provider-curation"
 author = "airflow-provider-curation contributors"
-# Read, not imported: the documentation builds where no Airflow is installed.
 release = re.search(r'__version__ = "(.+)"', (ROOT / "airflow_provider_curation" / "__init__.py").read_text())[1]
 version = release
 
-extensions = ["myst_parser"]
+extensions = ["exceptions", "myst_parser", "sphinx.ext.autodoc", "sphinx_design"]
+# The reference is the docstrings; a signature shows names and defaults, and the text says what they mean.
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]

@@ -1,4 +1,4 @@
-"""Finds phrasings that read as translated: ``python lint/phrases.py [FILE ...]`` lists them, and fails if there are any.
+"""Finds phrasings that read as translated, and fails if there are any: ``python lint/phrases.py [FILE ...]``.
 
 Without files it reads all that git tracks. docs/contributing/style.md says what to write instead.
 """

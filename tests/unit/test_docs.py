@@ -53,3 +53,47 @@ def test_every_page_is_in_the_index_once() -> None:
     named = [page for tree in trees for page in tree.split()]
     assert len(named) == len(set(named))
     assert set(named) == pages - {"index"}
+
+
+def test_readme_and_front_page_show_the_same_dag() -> None:
+    example = (ROOT / "docs" / "examples" / "first_dag.py").read_text()
+    [shown] = re.findall(r"# \[START first_dag\]\n(.*)# \[END first_dag\]", example, re.DOTALL)
+    assert f"```python\n{shown}```" in (ROOT / "README.md").read_text()
+    assert "examples/first_dag.py" in (ROOT / "docs" / "index.md").read_text()
+
+
+#: What users import, by module; each must be in the reference.
+PUBLIC = {
+    "hooks.curation_audit": ["CurationAuditHook"],
+    "transfers.curation_audit_to_s3": ["CurationAuditToS3Operator"],
+    "operators.curation_audit_verify": ["CurationAuditVerifyOperator"],
+    "sensors.curation_audit": ["CurationBlockedEventsSensor"],
+    "triggers.curation_audit": ["CurationBlockedEventsTrigger"],
+}
+
+
+def public_names() -> list[str]:
+    """Every operator, hook, sensor and trigger that is defined, and what the modules of plain functions export."""
+    package = ROOT / "airflow_provider_curation"
+    names = [f"{module}.{name}" for module, exported in PUBLIC.items() for name in exported]
+    for path in sorted(package.glob("*.py")):
+        [*exported] = re.findall(r"^__all__ = \[(.*?)\]", path.read_text(), re.MULTILINE | re.DOTALL)
+        names += [f"{path.stem}.{name}" for found in exported for name in re.findall(r'"(\w+)"', found)]
+    # What compat exports is for the package alone.
+    return [name for name in names if not name.startswith(("__init__", "compat"))]
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    text = (ROOT / "docs" / "reference" / "api.md").read_text()
+    assert re.search(rf"auto\w+:: airflow_provider_curation\.{re.escape(name)}$", text, re.MULTILINE), name
+
+
+def test_every_operator_hook_sensor_and_trigger_is_public() -> None:
+    rooms = ("hooks", "operators", "sensors", "transfers", "triggers", "plugins")
+    kinds = re.compile(r"^class (Curation\w+(?:Hook|Operator|Sensor|Trigger))\b", re.MULTILINE)
+    package = ROOT / "airflow_provider_curation"
+    defined = {
+        name for room in rooms for path in (package / room).glob("*.py") for name in kinds.findall(path.read_text())
+    }
+    assert defined == {name for names in PUBLIC.values() for name in names}
