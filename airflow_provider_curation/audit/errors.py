@@ -203,6 +203,12 @@ class RowsShiftedError(RequestError):
     advice = "The events changed while they were read; reading them again once they have settled helps."
 
 
+class WorkerResourceError(CurationAuditError):
+    """The worker ran out of memory or temporary disk space while it held an answer."""
+
+    retry_task = True
+
+
 class NotEntitledError(CurationAuditError):
     """The server counts no events because it is not entitled to Curation."""
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from itertools import repeat, takewhile
-from typing import IO, Final, NamedTuple, TypeVar, cast
+from datetime import datetime, timedelta, timezone
+from itertools import takewhile
+from typing import IO, Annotated, Final, NamedTuple, cast
 
-import pendulum
+import msgspec
 
 from airflow_provider_curation.audit.api.query import Query
-from airflow_provider_curation.audit.errors import (
-    UnexpectedAnswerError,
-)
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH
+from airflow_provider_curation.audit.errors import Asked, UnexpectedAnswerError, WorkerResourceError
 from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import format_utc
-
-_T = TypeVar("_T")
 
 #: Bytes of a page that are kept in memory; larger ones go to the worker's temporary directory.
 SPOOL_BYTES = 256 * 1024
 
 #: Stands in counts for a name that an event does not have.
 UNKNOWN: Final = "unknown"
+
+#: Different actions, package types or policies, and characters of their names together: more are not counted.
+_MOST_NAMES: Final = 20_000
+_MOST_CHARACTERS: Final = 2_000_000
+
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+_SECOND: Final = timedelta(seconds=1)
 
 EventKey = tuple[int, tuple[str, ...]]
 
@@ -62,7 +67,10 @@ class Tally:
     ids: IdsDigest = field(default_factory=IdsDigest)
 
     def add(self, other: Tally) -> None:
-        """Count in a run of events that follows this one."""
+        """Count in a run of events that follows this one.
+
+        :raises UnexpectedAnswerError: for more different names than memory should hold.
+        """
         self.read += other.read
         self.kept += other.kept
         self.rows += other.rows
@@ -72,6 +80,14 @@ class Tally:
         self.first = self.first or other.first
         self.last = other.last or self.last
         self.ids.add(other.ids)
+        for name in ("actions", "package_types", "policies"):
+            counts = getattr(self, name)
+            if len(counts) > _MOST_NAMES or sum(map(len, counts)) > _MOST_CHARACTERS:
+                raise UnexpectedAnswerError(
+                    Asked(AUDIT_PATH),
+                    f"{len(counts)} different {name.replace('_', ' ')} of {sum(map(len, counts))} characters, more "
+                    "than a server has",
+                )
 
 
 @dataclass(frozen=True)
@@ -143,41 +159,51 @@ def make_page(
 
 
 def check_times(query: Query, times: Sequence[str]) -> None:
-    """Hold the events' ``created_at`` against the window.
+    """Check that the events' ``created_at`` are RFC 3339 times inside the window.
 
     :raises EndInclusiveError: for an event at the window's end.
-    :raises UnexpectedAnswerError: for an event outside it: the server did not follow the bounds.
+    :raises UnexpectedAnswerError: for an event outside the window, so that the server did not follow the bounds.
     """
     if not times:
         return
-    # Text order is time order while every time is in UTC with Z, so two of them need parsing, not two thousand.
-    ends = (min(times), max(times)) if all(map(str.endswith, times, repeat("Z"))) else times
     try:
-        moments = [_whole_second(time) for time in ends]
-    except ValueError as error:
+        moments = msgspec.convert(times, list[_Moment])
+    except msgspec.ValidationError as error:
         raise UnexpectedAnswerError(query.asked, "an event whose created_at is not an RFC 3339 time") from error
     window = query.window
-    if all(moment in window for moment in moments):
+    first, last = min(moments), max(moments)
+    if window.start <= first and last < window.end:
         return
-    if min(moments) >= window.start and max(moments) == window.end:
+    if window.start <= first and last - window.end < _SECOND:
         raise EndInclusiveError(query.asked, "an event created at the window's very end, which should not be in it")
     raise UnexpectedAnswerError(query.asked, "events that were created outside the window")
 
 
 def second_of(created_at: str) -> str:
-    """Return an event's time as ``2026-03-09T14:51:03Z``, as servers usually write it: text order is time order."""
+    """Return an event's time as ``2026-03-09T14:51:03Z``, as servers usually write it: text order is time order.
+
+    :param created_at: a time that :func:`check_times` has checked.
+    """
     if len(created_at) == 20 and created_at[-1] == "Z":
         return created_at
-    return format_utc(_whole_second(created_at))
+    return format_utc(msgspec.convert(created_at, _Moment).astimezone(timezone.utc))
+
+
+@contextmanager
+def worker_faults_named(asked: Asked) -> Iterator[None]:
+    """Name what the worker lacks.
+
+    :raises WorkerResourceError: if memory or temporary disk space runs out inside.
+    """
+    try:
+        yield
+    except (MemoryError, OSError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise WorkerResourceError(
+            f"{asked}: the worker could not hold the answer ({why}). Give the worker more memory "
+            "or more space in its temporary directory, or ask for fewer events at a time (the connection's page_size)."
+        ) from error
 
 
 def _ties(keys: Iterable[EventKey], number: int) -> frozenset[EventKey]:
     return frozenset(takewhile(lambda key: key[0] == number, keys))
-
-
-def _whole_second(time: str) -> datetime:
-    moment: object = pendulum.parse(time)
-    if not isinstance(moment, datetime):
-        raise ValueError(time)
-    utc = moment.astimezone(timezone.utc)
-    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=timezone.utc)

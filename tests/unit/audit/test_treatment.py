@@ -104,7 +104,7 @@ def test_a_key_is_long_enough_and_never_shown() -> None:
 
 # In pages
 
-HEADER = ["id", "created_at", "action", "package_type", "note", "user_name", "user_mail", "policy_name"]
+HEADER = ["id", "created_at", "action", "package_type", "note", "user_name", "user_mail", "policy_name", "policy_id"]
 
 
 def zipped(content: str) -> io.BytesIO:
@@ -140,7 +140,7 @@ def test_csv_cells(
     rows: list[tuple[str, str, str]], line_break: str, quoting: int, pseudonyms: bool, safe: bool
 ) -> None:
     table = [
-        [str(number), "2026-03-09T00:00:00Z", "blocked", "npm", note, name, mail, "p"]
+        [str(number), "2026-03-09T00:00:00Z", "blocked", "npm", note, name, mail, "p", "1"]
         for number, (note, name, mail) in enumerate(rows)
     ]
     treatment = Treatment(MADE if pseudonyms else None, safe)
@@ -195,13 +195,13 @@ def test_events_are_counted_by_type_and_policy_alike_in_json_and_csv() -> None:
         for number, names in enumerate(named)
     ]
     rows = [
-        [str(each["id"]), each["created_at"], "blocked", each["package_type"], "", "", "", name]
+        [str(each["id"]), each["created_at"], "blocked", each["package_type"], "", "", "", name, str(place)]
         for each, names in zip(objects, named, strict=True)
-        for name in names or [""]
+        for place, name in enumerate(names or [""])
     ]
     body = json.dumps({"data": objects, "meta": {}}).encode()
     wanted = {"package_types": {"PyPI": 3, "npm": 2}, "policies": {"a": 3, "b": 1, 'q"x': 1}}
-    last = [*rows, ["99", "2026-03-09T00:00:00Z", "blocked", "npm", "", "", "", ""]]
+    last = [*rows, ["99", "2026-03-09T00:00:00Z", "blocked", "npm", "", "", "", "", ""]]
     pages = [json_page(Query(WINDOW, 9), body)]
     for line_break in ("\n", "\r\n"):
         for table in (last, [row[::-1] for row in last]):

@@ -1,0 +1,113 @@
+"""The records of a CSV member in blocks of bounded size: each record's cells beside its own bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import IO, NamedTuple
+
+from airflow_provider_curation.audit.errors import AnswerTooLargeError, Asked, UnexpectedAnswerError
+from airflow_provider_curation.audit.limits import LONGEST_LINE, Limits
+
+#: Bytes of a block, apart from the rest of its last record.
+BLOCK_BYTES = 128 * 1024
+# By default, the csv module takes a cell of more than 128 KiB for a mistake. Limits bound records, cells included.
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+
+
+class Block(NamedTuple):
+    """Some records in order: the cells of each, and its bytes with the line break."""
+
+    rows: list[list[str]]
+    records: list[bytes]
+
+
+def read_blocks(asked: Asked, member: IO[bytes], limits: Limits) -> Iterator[Block]:
+    """Give the records from the member's position to its end. Empty lines may stand at the end.
+
+    :raises AnswerTooLargeError: for a record that is longer than the limit.
+    :raises UnexpectedAnswerError: for a record after an empty line.
+    :raises csv.Error: for a record that cannot be parsed, such as one with an open quote.
+    :raises UnicodeDecodeError: for bytes that are not UTF-8.
+    """
+    lines = _Lines(asked, member, limits)
+    reader = csv.reader(chain.from_iterable(lines.blocks()), strict=True)
+    while True:
+        done = reader.line_num
+        rows: list[list[str]] = []
+        ends: list[int] = []
+        for row in reader:
+            rows.append(row)
+            end = reader.line_num
+            ends.append(end)
+            # The block's last line may end in the midst of a record, which then goes on in the next block.
+            if end == lines.given:
+                break
+        if not rows:
+            return
+        block = Block(rows, _records(lines.take(), [end - done for end in ends]))
+        if max(map(len, block.records)) > limits.max_line_bytes:
+            raise lines.too_long()
+        if all(rows):
+            yield block
+            continue
+        first_empty = rows.index([])
+        yield Block(rows[:first_empty], block.records[:first_empty])
+        _check_nothing_follows(asked, rows[first_empty:], member)
+        return
+
+
+def _records(lines: list[bytes], ends: list[int]) -> list[bytes]:
+    """Return the bytes of each record, given the number of lines up to each record's end."""
+    if len(lines) == len(ends):
+        return lines
+    starts = [0, *ends]
+    return [b"".join(lines[start:end]) for start, end in zip(starts, ends, strict=False)]
+
+
+def _check_nothing_follows(asked: Asked, rows: list[list[str]], member: IO[bytes]) -> None:
+    if any(rows) or any(part.strip(b"\r\n") for part in iter(lambda: member.read(BLOCK_BYTES), b"")):
+        raise UnexpectedAnswerError(asked, "a CSV with an empty line between its rows")
+
+
+class _Lines:
+    """A member's lines as text; keeps their bytes until they are taken."""
+
+    def __init__(self, asked: Asked, member: IO[bytes], limits: Limits) -> None:
+        self._asked = asked
+        self._member = member
+        self._limits = limits
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        #: Lines given so far.
+        self.given = 0
+
+    def blocks(self) -> Iterator[Iterable[str]]:
+        """Give the lines of one block after the other."""
+        while block := self._member.read(BLOCK_BYTES):
+            if not block.endswith(b"\n"):
+                block += self._rest_of_line()
+            self._kept_bytes += len(block)
+            if self._kept_bytes > 2 * (self._limits.max_line_bytes + BLOCK_BYTES):
+                # Whole records are taken block by block, so the lines of one record have piled up.
+                raise self.too_long()
+            lines = io.BytesIO(block).readlines()
+            self._kept += lines
+            self.given += len(lines)
+            yield io.StringIO(block.decode(), newline="\n")
+
+    def _rest_of_line(self) -> bytes:
+        rest = self._member.readline(self._limits.max_line_bytes + 1)
+        if len(rest) > self._limits.max_line_bytes:
+            raise self.too_long()
+        return rest
+
+    def take(self) -> list[bytes]:
+        """Return the bytes of the lines given since the last call."""
+        lines, self._kept, self._kept_bytes = self._kept, [], 0
+        return lines
+
+    def too_long(self) -> AnswerTooLargeError:
+        return AnswerTooLargeError(self._asked, f"a CSV row {self._limits.exceeded('max_line_bytes')}")
