@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 from airflow_provider_curation.audit.endpoint import PERSONAL_FIELDS
 from airflow_provider_curation.audit.errors import InvalidArgumentError
@@ -30,6 +30,14 @@ _CACHED: Final = 4096
 _STRING = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")([ \t]*:[ \t]*)?', re.DOTALL)
 # A cell with quotes around it (and what may follow them), or without; and what ends it.
 _CELL = re.compile(rb'(?:"([^"]*(?:""[^"]*)*)"([^,\r\n]*)|([^,\r\n]*))(,|\r*\n?\Z)')
+
+
+class PersonalData(TypedDict, total=False):
+    """What a manifest says of a treatment."""
+
+    pseudonymized: list[str]
+    pseudonym_key_id: str | None
+    csv_safe: bool
 
 
 class Pseudonymizer:
@@ -131,7 +139,7 @@ class Treatment:
                 alter.update(dict.fromkeys(places, self.pseudonymizer.token))
         return RowTreatment(alter, self.csv_safe, len(names))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PersonalData:
         """Return what a manifest says of it."""
         made = self.pseudonymizer
         return {

@@ -10,14 +10,23 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
+
+from airflow_provider_curation.audit.evidence.strict_json import StrictJsonError, read_object
 from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.treatment import PersonalData
 from airflow_provider_curation.audit.window import Window
 
 MANIFEST_VERSION: Final = 1
+#: A manifest has a few kilobytes; one with thousands of policies has a few hundred.
+MOST_MANIFEST_BYTES: Final = 4 << 20
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
@@ -66,38 +75,38 @@ class Manifest:
     key: str
     format: str
     compression: str
-    events_read: int
-    events: int
-    rows: int
-    actions: dict[str, int]
+    events_read: _Count
+    events: _Count
+    rows: _Count
+    actions: dict[str, _Count]
     first_id: int | None
     first_created_at: str | None
     last_id: int | None
     last_created_at: str | None
     ids_digest: str
-    total_before: int | None
-    total_after: int | None
+    total_before: _Count | None
+    total_after: _Count | None
     reconciled: bool
     filters: dict[str, list[str]]
-    size: int
-    sha256: str
-    content_size: int
-    content_sha256: str
-    settle_seconds: int
+    size: _Count
+    sha256: _Sha256
+    content_size: _Count
+    content_sha256: _Sha256
+    settle_seconds: _Count
     provider_version: str
     airflow_version: str
     dag_run: dict[str, Any] = field(default_factory=dict)
     manifest_version: int = MANIFEST_VERSION
-    package_types: dict[str, int] = field(default_factory=dict)
-    policies: dict[str, int] = field(default_factory=dict)
+    package_types: dict[str, _Count] = field(default_factory=dict)
+    policies: dict[str, _Count] = field(default_factory=dict)
     reconciled_why: str = ""
-    personal_data: dict[str, Any] = field(default_factory=dict)
+    personal_data: PersonalData = field(default_factory=PersonalData)
     etag: str | None = None
     version_id: str | None = None
     encryption: dict[str, str] = field(default_factory=dict)
     object_lock: dict[str, Any] = field(default_factory=dict)
     exported_at: str | None = None
-    replaces: str | None = None
+    replaces: _Sha256 | None = None
     signature: dict[str, str] | None = None
 
     def to_json(self) -> bytes:
@@ -110,34 +119,37 @@ class Manifest:
 
 
 class ManifestError(ValueError):
-    """A file that is no manifest of a version known here."""
+    """A file that is not a manifest of a version known here; the message says why, as the end of a sentence."""
 
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest as it was read back: what it says, the SHA-256 of the file, and its window.
-
-    :raises ManifestError: (from :meth:`parse`) if it is no manifest.
-    """
+    """A manifest as it was read back: what it says, the SHA-256 of the file, and its window."""
 
     facts: Mapping[str, Any]
-    sha256: str
+    sha256: _Sha256
     window: Window
 
     @classmethod
     def parse(cls, body: bytes) -> StoredManifest:
-        """Read a manifest; only what checks rest on has to be there, so that later versions can be read too."""
+        """Read a manifest, at most 4 MiB of JSON that every reader understands in the same way.
+
+        :raises ManifestError: if it does not have exactly a manifest's members, with values of their kinds.
+        """
         try:
-            facts = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise ManifestError(f"no JSON ({error})") from None
-        if not isinstance(facts, dict):
-            raise ManifestError("JSON that is no object")
-        for name, kind in _CHECKED.items():
-            if not isinstance(facts.get(name), kind) or (kind is int and isinstance(facts[name], bool)):
-                raise ManifestError(f"{name} is {'missing' if name not in facts else 'of another kind'}")
-        try:
+            facts = read_object(body, MOST_MANIFEST_BYTES)
+            if facts.get("manifest_version") != MANIFEST_VERSION:
+                raise ManifestError(f"its manifest_version is not {MANIFEST_VERSION}")
+            if unknown := sorted(set(facts) - _NAMES):
+                raise ManifestError(f"it has a member that manifests do not have: {unknown[0][:100]!r}")
+            msgspec.convert(facts, Manifest)
             window = Window.parse(facts["start"], facts["end"])
+        except StrictJsonError as error:
+            raise ManifestError(str(error)) from None
+        except msgspec.ValidationError as error:
+            raise ManifestError(f"it does not fit the schema: {error}") from None
+        except ManifestError:
+            raise
         except ValueError as error:
             raise ManifestError(str(error)) from None
         return cls(facts, hashlib.sha256(body).hexdigest(), window)
@@ -154,21 +166,7 @@ class StoredManifest:
         return self.facts.get("filters") or {}, personal
 
 
-_CHECKED: Final[dict[str, type]] = {
-    "manifest_version": int,
-    "start": str,
-    "end": str,
-    "stream": str,
-    "instance": str,
-    "format": str,
-    "key": str,
-    "events": int,
-    "events_read": int,
-    "size": int,
-    "sha256": str,
-    "reconciled": bool,
-    "filters": dict,
-}
+_NAMES: Final = frozenset(each.name for each in fields(Manifest))
 
 
 def schema() -> dict[str, Any]:

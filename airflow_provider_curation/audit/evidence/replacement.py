@@ -9,6 +9,7 @@ from typing import Any, Final
 from airflow_provider_curation.audit.errors import ShrinkError
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
 from airflow_provider_curation.audit.ids_digest import IdsDigest
+from airflow_provider_curation.audit.treatment import PersonalData
 from airflow_provider_curation.audit.window import Window
 
 _ADVICE: Final = "Pass allow_shrink=True to replace it anyway."
@@ -30,7 +31,7 @@ class Plan:
     series: tuple[str, str, str]
     compression: str
     filters: dict[str, list[str]]
-    personal_data: dict[str, Any]
+    personal_data: PersonalData
     object_lock: dict[str, Any]
     expired: bool = False
 

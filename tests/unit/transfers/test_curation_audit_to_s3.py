@@ -237,6 +237,8 @@ RETRYABLE = {
     errors.NotTheApiError,
     errors.UnexpectedAnswerError,
     errors.RowsShiftedError,
+    errors.SigningError,
+    errors.TimestampError,
     errors.IncompleteExportError,
     errors.PollFailedError,
     errors.StoppedError,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,6 +17,7 @@ from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
 from tests.support.archives import DAY, KEY, START, Exporter, MemoryArchive, TruthClient, rewrite
+from tests.support.manifests import manifest
 
 WEEK = Window(START, START + 7 * DAY)
 
@@ -94,12 +93,10 @@ def test_every_object_of_a_folder_is_read(etag: str | None, tmp_path: Path) -> N
 
 def test_what_is_added_to_a_sealed_folder_is_not_called_sealed(tmp_path: Path) -> None:
     def put(name: str) -> None:
-        facts = {"start": "2025-01-01T00:00:00Z", "end": "2025-01-02T00:00:00Z", "stream": "events", "instance": "acme"}
-        facts |= {"manifest_version": 1, "format": name.split(".")[1], "key": name, "reconciled": True, "filters": {}}
-        facts |= {"events": 1, "events_read": 1, "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
         (tmp_path / name).write_bytes(b"x")
         (tmp_path / "_manifests").mkdir(exist_ok=True)
-        (tmp_path / "_manifests" / f"{name}.json").write_text(json.dumps(facts))
+        body = manifest(key=name, format=name.split(".")[1]).to_json()
+        (tmp_path / "_manifests" / f"{name}.json").write_bytes(body)
 
     put("day.jsonl")
     digest = verify_archive(tmp_path, START, START + DAY, seal=True).seal
