@@ -95,6 +95,14 @@ test-matrix: ## Every Airflow with every Python, and the compatibility table (AR
 test-system: $(STAMP) ## A whole Airflow on PostgreSQL: ranges, deaths, secrets, and the watcher (10 minutes)
 	$(BIN)/python -m pytest -m system tests/system $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) ## Exports under faults of server, S3 and process, by seed (ARGS="--schedules 200 --seed 1")
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## Mutants of answers and stored files, by seed (ARGS="--mutants 2000 --seed 1")
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

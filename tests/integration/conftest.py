@@ -8,12 +8,9 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,21 +24,15 @@ if "airflow" not in sys.modules and not os.environ.get("AIRFLOW_HOME", "").start
     os.environ["AIRFLOW_HOME"] = _home
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-import botocore.loaders
-import botocore.session
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
-
-from airflow_provider_curation.audit.api import client
-from airflow_provider_curation.audit.api.retry import RetryPolicy
-from airflow_provider_curation.audit.exporting import window_export
-from airflow_provider_curation.audit.reading import reader
 
 if "tests.support.exports" not in sys.modules:
     pytest.register_assert_rewrite("tests.support.exports")
 
+from tests.support import waits
 from tests.support.dags import airflow_database, empty_bucket
-from tests.support.exports import AWS, Bucket, QuickEvent, aws_connection, s3_client
+from tests.support.exports import AWS, Bucket, aws_connection, s3_client
 
 settings.register_profile(
     "repeatable",
@@ -61,21 +52,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 @pytest.fixture(scope="module")
 def quick_waits() -> Iterator[None]:
     """Let the client, and a reader that reads a slice again, wait for milliseconds instead of seconds."""
-    policy = partial(RetryPolicy, first_wait=0.001, longest_wait=0.01, longest_retry_after=0.01)
-    quick = SimpleNamespace(**{**vars(threading), "Event": QuickEvent})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "RetryPolicy", policy)
-        for module in (reader, window_export):
-            patch.setattr(module, "threading", quick)
+    with waits.quick():
         yield
 
 
 @pytest.fixture(scope="module")
 def one_loader() -> Iterator[None]:
     """Let every boto client take S3's description from memory; reading it takes longer than a small export."""
-    loader = botocore.loaders.create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda search_path_string=None: loader)
+    with waits.one_loader():
         yield
 
 

@@ -45,6 +45,16 @@ class QuickEvent(threading.Event):
         return super().wait(0.01 if timeout is None else min(timeout, 0.01))
 
 
+@contextmanager
+def sliced(rows: int | None) -> Iterator[None]:
+    """Let the reader cut windows into slices of so many events; ``None`` leaves it to the reader."""
+    with (
+        patch.object(JsonSource, "slice_rows", rows or JsonSource.slice_rows),
+        patch.object(CsvSource, "slice_rows", rows or CsvSource.slice_rows),
+    ):
+        yield
+
+
 # The simulated server
 
 
@@ -58,22 +68,22 @@ def simulated(
     login: str | None = None,
     password: str | None = None,
     conn_id: str = CURATION,
+    port: int = 0,
     **settings: Any,
 ) -> Iterator[Simulator]:
     """Run a simulator with a few hundred events; the connection leads to it.
 
     :param slice_rows: events in a slice of the reader, so that small windows have several.
     :param extra: more extras of the connection.
+    :param port: of the server; 0 takes a free one.
     """
     chosen = {"events": 400, "start": START, "end": END, **settings}
-    with Simulator(SimulatorSettings(**chosen)) as simulator:
+    with Simulator(SimulatorSettings(**chosen), port=port) as simulator:
         connection = json.loads(simulator.connection_json(login, password))
         connection["extra"] = {"page_size": page_size, "concurrency": concurrency, "timeout": [2, 10], **(extra or {})}
-        rows = slice_rows or JsonSource.slice_rows
         with (
             patch.dict(os.environ, {f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(connection)}),
-            patch.object(JsonSource, "slice_rows", rows),
-            patch.object(CsvSource, "slice_rows", slice_rows or CsvSource.slice_rows),
+            sliced(slice_rows),
         ):
             yield simulator
 

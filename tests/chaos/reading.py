@@ -1,0 +1,132 @@
+"""What an object holds and what it should hold, read by the standard library alone."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import hmac
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import zstandard
+
+from tests.chaos.facts import State
+from tests.chaos.schedule import Schedule
+
+_PERSONAL_COLUMNS = {"username": ("username", "user_name"), "user_mail": ("user_mail",)}
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an object holds.
+
+    :param items: its events, or its rows of CSV, in a form that can be counted.
+    :param ids: of the items, in their order.
+    :param cells: of a CSV.
+    """
+
+    raw: bytes
+    items: Counter[str]
+    ids: list[int]
+    cells: list[str]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.items.values())
+
+
+def content_of(key: str, body: bytes) -> Content:
+    """Read an object.
+
+    :raises Exception: of the standard library, if it is not what its key's ending says.
+    """
+    raw = _unpacked(key, body)
+    if ".csv" in key.rpartition("/")[2]:
+        rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True))
+        return Content(
+            raw, items_of(rows), [int(row["id"]) for row in rows], [str(c) for r in rows for c in r.values()]
+        )
+    lines = raw.split(b"\n")
+    if lines.pop() != b"":
+        raise ValueError("the last line has no line break")
+    events = [json.loads(line) for line in lines]
+    return Content(raw, items_of(events), [event["id"] for event in events], [])
+
+
+def _unpacked(key: str, body: bytes) -> bytes:
+    if key.endswith(".gz"):
+        return gzip.decompress(body)
+    if key.endswith(".zst"):
+        return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    if key.endswith(".zip"):
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            [name] = archive.namelist()
+            return archive.read(name)
+    return body
+
+
+def items_of(values: Iterable[dict[str, Any]]) -> Counter[str]:
+    return Counter(json.dumps(value, sort_keys=True) for value in values)
+
+
+def expected(state: State, schedule: Schedule, pseudonym_key: str) -> Counter[str]:
+    """Return the items that an object should hold, were the server always in this state."""
+    export = schedule.export
+    events = [event for event in state.events if _wanted(event, export)]
+    if export["file_format"] != "csv":
+        return items_of(_pseudonymized(event, export, pseudonym_key, dict) for event in events)
+    dry_run = bool(export.get("dry_run"))
+    wanted = {_identity(event, dry_run) for event in events}
+    rows = (row for row in state.rows if _row_identity(row, dry_run) in wanted)
+    return items_of(_pseudonymized(row, export, pseudonym_key, _PERSONAL_COLUMNS) for row in rows)
+
+
+def _identity(event: dict[str, Any], dry_run: bool) -> tuple[str, ...]:
+    policies = event.get("policies") or [{}]
+    return (str(event["id"]), str(policies[0].get("policy_name"))) if dry_run else (str(event["id"]),)
+
+
+def _row_identity(row: dict[str, str], dry_run: bool) -> tuple[str, ...]:
+    return (row["id"], row["policy_name"]) if dry_run else (row["id"],)
+
+
+def _wanted(event: dict[str, Any], export: dict[str, Any]) -> bool:
+    policies = event.get("policies") or []
+    values = {
+        "actions": [event["action"]],
+        "package_types": [event["package_type"]],
+        "repositories": [event["curated_repository_name"]],
+        "policies": [str(each[name]) for each in policies for name in ("policy_name", "policy_id") if name in each],
+    }
+    return all(
+        any(fnmatchcase(value, pattern) for value in values[name] for pattern in export[name])
+        for name in values
+        if export.get(name)
+    )
+
+
+def _pseudonymized(value: dict[str, Any], export: dict[str, Any], key: str, columns: Any) -> dict[str, Any]:
+    changed = dict(value)
+    for name in export.get("pseudonymize") or ():
+        for column in (name,) if columns is dict else columns[name]:
+            if changed.get(column):
+                digest = hmac.new(key.encode(), str(changed[column]).encode(), hashlib.sha256).hexdigest()
+                changed[column] = "p-" + digest[:32]
+    return changed
+
+
+def without_apostrophes(items: Counter[str]) -> Counter[str]:
+    """Return the same rows without the apostrophe that makes a cell harmless, for those that were written so."""
+    found: Counter[str] = Counter()
+    for item, times in items.items():
+        row = {name: str(cell).removeprefix("'") for name, cell in json.loads(item).items()}
+        found[json.dumps(row, sort_keys=True)] += times
+    return found

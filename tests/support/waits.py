@@ -1,0 +1,40 @@
+"""Waits of milliseconds instead of seconds, and one description of S3 for every client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import botocore.loaders
+import botocore.session
+
+from airflow_provider_curation.audit.api import client
+from airflow_provider_curation.audit.api.retry import RetryPolicy
+from airflow_provider_curation.audit.exporting import window_export
+from airflow_provider_curation.audit.reading import reader
+from tests.support.exports import QuickEvent
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Let the client, and a reader that reads a slice again, wait for milliseconds instead of seconds."""
+    policy = partial(RetryPolicy, first_wait=0.001, longest_wait=0.01, longest_retry_after=0.01)
+    events = SimpleNamespace(**{**vars(threading), "Event": QuickEvent})
+    with (
+        patch.object(client, "RetryPolicy", policy),
+        patch.object(reader, "threading", events),
+        patch.object(window_export, "threading", events),
+    ):
+        yield
+
+
+@contextmanager
+def one_loader() -> Iterator[None]:
+    """Let every boto client take S3's description from memory; reading it takes longer than a small export."""
+    loader = botocore.loaders.create_loader()
+    with patch.object(botocore.session, "create_loader", lambda search_path_string=None: loader):
+        yield
