@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, PollFailedError
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Kind, Outcome, revive
+from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Outcome, PollResult, revive
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.window import format_utc
 from airflow_provider_curation.compat import (
@@ -168,7 +168,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             remembered = {}
         judge = Judge(self.max_failures, remembered.get("failures", 0))
         outcome = self._poll(search, judge, remembered.get("cursor"))
-        if outcome.kind in (Kind.NOTHING, Kind.PASSING):
+        if outcome.result in (PollResult.NOTHING, PollResult.PASSING):
             cursor = self._poller.state() if self._poller else remembered.get("cursor")
             store.set(_STATE_KEY, {"search": fingerprint, "failures": judge.failures, "cursor": cursor})
         else:
@@ -181,7 +181,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         judge = Judge(max_failures=1)
         while True:
             outcome = self._poll(search, judge, None, patient=True)
-            if outcome.kind is not Kind.NOTHING or (self._poller and self._poller.caught_up):
+            if outcome.result is not PollResult.NOTHING or (self._poller and self._poller.caught_up):
                 return outcome
 
     def _poll(
@@ -198,7 +198,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             batch = self._poller.poll(now)
         except Exception as error:
             return judge.fault(error)
-        return judge.result(batch, self._poller.over(now))
+        return judge.success(batch, self._poller.over(now))
 
     def _conclude(self, outcome: Outcome) -> dict[str, Any] | None:
         """Return the batch, or nothing if there is none yet; raise for what waiting cannot mend."""
@@ -207,12 +207,12 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             batch = outcome.batch.as_dict(since=self._poller.search.start)
             self._tell(batch)
             return batch
-        if outcome.kind is Kind.LASTING:
+        if outcome.result is PollResult.LASTING:
             assert outcome.error is not None
             raise outcome.error
-        if outcome.kind is Kind.PASSING:
+        if outcome.result is PollResult.PASSING:
             self.log.warning("Poll failed, %d in a row of %d: %s", outcome.failures, self.max_failures, outcome.error)
-        if outcome.kind is Kind.OVER:
+        if outcome.result is PollResult.OVER:
             self._time_out("The window has ended and settled.")
         return None
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from airflow_provider_curation.simulator.dataset import Dataset, Facts
 from airflow_provider_curation.simulator.settings import EventShape, JsonLayout, JsonText
 from airflow_provider_curation.simulator.store import Inserted, Piece
-from airflow_provider_curation.simulator.vocabulary import DRY_RUN_POLICIES, EVENT_ORIGIN, ORIGIN_SERVER, Kind
+from airflow_provider_curation.simulator.vocabulary import DRY_RUN_POLICIES, EVENT_ORIGIN, ORIGIN_SERVER, PackageKind
 
 _HOUR: Final = 3600
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -83,7 +83,7 @@ class EventObjects:
         skipped = first - dataset.dry_rows_before(low)
         return rows[skipped : skipped + stop - first]
 
-    def template(self, kind: Kind) -> dict[str, Any]:
+    def template(self, kind: PackageKind) -> dict[str, Any]:
         """An event with slots for what its kind does not decide."""
         event: dict[str, Any] = {
             "id": _SLOT.format("id"),

@@ -19,7 +19,7 @@ class Registry(NamedTuple):
     packages: str  # separated by spaces
 
 
-class Kind(NamedTuple):
+class PackageKind(NamedTuple):
     """What one package in one repository contributes to an event; ``url`` has one ``{version}``."""
 
     package_type: str
@@ -231,7 +231,7 @@ def vocabulary(seed: int) -> Vocabulary:
     return Vocabulary(seed)
 
 
-def _kinds(random: Random, count: int) -> tuple[Kind, ...]:
+def _kinds(random: Random, count: int) -> tuple[PackageKind, ...]:
     kinds = []
     for number in range(count):
         registry = random.choices(REGISTRIES, [registry.weight for registry in REGISTRIES])[0]
@@ -246,12 +246,12 @@ def _kinds(random: Random, count: int) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-def _kind(registry: Registry, name: str, project: str) -> Kind:
+def _kind(registry: Registry, name: str, project: str) -> PackageKind:
     safe = quote(name.replace(":", "/"), safe="@/")
     url = registry.path.replace("{base}", registry.url).replace("{name}", safe)
     type_ = registry.package_type.lower()
     repository = f"acme-{type_}-remote" if project == "default" else f"{project}-{type_}-remote"
-    return Kind(
+    return PackageKind(
         registry.package_type,
         name,
         url.replace("{file}", safe.rsplit("/", 1)[-1]),

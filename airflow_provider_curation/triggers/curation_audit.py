@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import random
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, UndefinedWindowError
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Kind, Outcome, describe
+from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Outcome, PollResult, describe
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.window import format_utc, to_utc
 from airflow_provider_curation.compat import (
@@ -24,16 +21,12 @@ from airflow_provider_curation.compat import (
     in_thread,
 )
 from airflow_provider_curation.interval import end_of_search
+from airflow_provider_curation.triggers.stored_cursor import StoredCursor, jittered
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.polling.poller import Poller
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 
-_JITTER = 0.1
-#: Seconds after which an event that was given to the triggerer is in Airflow's database.
-_PERSIST_SECONDS = 3.0
-#: Seconds between two savings of a cursor while nothing is found.
-_SAVE_EVERY = 60.0
 #: Seconds between two polls at the most, when a watcher's polls keep failing.
 _LONGEST_PAUSE = 600.0
 
@@ -150,17 +143,17 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         while True:
             # The sensor has just polled.
             left = (deadline - datetime.now(timezone.utc)).total_seconds()
-            await asyncio.sleep(max(0.0, min(_jittered(pause), left)))
+            await asyncio.sleep(max(0.0, min(jittered(pause), left)))
             outcome = await self._look()
             if outcome.batch is not None:
                 assert self._poller is not None
                 batch = outcome.batch.as_dict(since=self._poller.search.start)
                 return _event({"status": "found", "batch": batch})
-            if outcome.kind is Kind.LASTING:
+            if outcome.result is PollResult.LASTING:
                 # An event and no exception: Airflow would let soft_fail turn that into a skip.
                 assert outcome.error is not None
                 return _event({"status": "fault", **describe(outcome.error)})
-            if outcome.kind is Kind.OVER:
+            if outcome.result is PollResult.OVER:
                 return _event({"status": "timeout", "message": "The window has ended and settled."})
             self._tell_fault(outcome)
             if datetime.now(timezone.utc) >= deadline:
@@ -170,7 +163,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
     # For an asset's watcher
 
     async def _watch(self) -> AsyncIterator[TriggerEvent]:
-        cursor = _StoredCursor(self)
+        cursor = StoredCursor(self.asset_store, self._searched(), self.log)
         # Many watchers that start together do not poll together.
         await asyncio.sleep(random.uniform(0, self.poll_interval))
         self._reached = await cursor.load() or self._reached
@@ -186,11 +179,11 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
                 pause = max(pause, cursor.persist_seconds)
             elif outcome.error is None:
                 cursor.keep(self._poller.state() if self._poller else None)
-                pause = _LONGEST_PAUSE if outcome.kind is Kind.OVER else pause
+                pause = _LONGEST_PAUSE if outcome.result is PollResult.OVER else pause
             else:
                 self._tell_fault(outcome)
                 pause = max(pause, min(self.poll_interval * 2 ** min(outcome.failures - 1, 10), _LONGEST_PAUSE))
-            await asyncio.sleep(max(_jittered(pause), cursor.persist_seconds if outcome.batch else 0.0))
+            await asyncio.sleep(max(jittered(pause), cursor.persist_seconds if outcome.batch else 0.0))
             await cursor.save()
 
     # One poll
@@ -216,7 +209,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
             self._poller = await self._new_poller(now)
         poller = self._poller
         batch = await asyncio.to_thread(poller.poll, now)
-        return self._judge.result(batch, poller.over(now))
+        return self._judge.success(batch, poller.over(now))
 
     def _forget_connection(self) -> None:
         if self._poller is not None:
@@ -265,97 +258,24 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
             settle_time=timedelta(seconds=self.settle_time),
         )
 
-    def _tell_fault(self, outcome: Outcome) -> None:
-        if outcome.kind is Kind.LASTING:
-            self.log.error("Poll failed, %d in a row: %s", outcome.failures, outcome.error)
-        elif outcome.kind is Kind.PASSING:
-            self.log.warning("Poll failed, %d in a row of %d: %s", outcome.failures, self.max_failures, outcome.error)
-
-
-class _StoredCursor:
-    """A watcher's cursor in Airflow's asset state store, and in memory where there is none (before Airflow 3.3)."""
-
-    def __init__(self, trigger: CurationBlockedEventsTrigger) -> None:
-        self._store: Any = getattr(trigger, "asset_state_store", None)
-        self._log = trigger.log
-        # What the cursor is of; with other filters a search begins anew.
-        searched = [trigger.curation_conn_id, trigger.package_types, trigger.repositories, trigger.policies]
-        self._key = "curation_blocked_events:" + hashlib.sha256(json.dumps(searched).encode()).hexdigest()[:32]
-        self._kept: dict[str, Any] | None = None
-        self._urgent = False
-        self._saved_at = time.monotonic()
-
     @property
-    def persist_seconds(self) -> float:
-        """How long after an event its cursor may be saved."""
-        return _PERSIST_SECONDS if self._store is not None else 0.0
+    def asset_store(self) -> Any:
+        """Airflow's store of the watched asset; ``None`` before Airflow 3.3, and for a task's trigger."""
+        return getattr(self, "asset_state_store", None)
 
-    async def load(self) -> dict[str, Any] | None:
-        """Return the cursor that an earlier triggerer saved."""
-        if self._store is None:
-            self._remember_only("this Airflow, or this way of running a trigger, has no asset state store")
-        pause = 1.0
-        while self._store is not None:
-            try:
-                stored = await self._get()
-            except ValueError as error:
-                self._remember_only(str(error))
-            except Exception as error:
-                # To begin without it would repeat, or skip, what the last triggerer did.
-                self._log.warning("The stored cursor cannot be had (%s); trying again in %.0f s.", error, pause)
-                await asyncio.sleep(_jittered(pause))
-                pause = min(2 * pause, 60.0)
-            else:
-                return stored if isinstance(stored, dict) else None
-        return None
+    def _searched(self) -> list[Any]:
+        """Return what the cursor belongs to: with another connection or other filters a search begins anew."""
+        return [self.curation_conn_id, self.package_types, self.repositories, self.policies]
 
-    def keep(self, state: dict[str, Any] | None, delivered: bool = False) -> None:
-        """Note the cursor to be saved: soon if events were delivered, else now and then."""
-        self._kept = state
-        self._urgent = self._urgent or delivered
-
-    async def save(self) -> None:
-        """Save what was kept."""
-        if self._store is None or self._kept is None:
-            return
-        if not self._urgent and time.monotonic() - self._saved_at < _SAVE_EVERY:
-            return
-        try:
-            # The triggerer handles one message a round, and writes events to the database at a round's end. Once this
-            # one is answered, the last event's round has begun, and it is over when the next message is handled.
-            await self._get()
-            await self._set(self._kept)
-        except Exception as error:
-            self._log.warning("The cursor could not be saved (%s); trying again after the next poll.", error)
-            return
-        self._kept, self._urgent, self._saved_at = None, False, time.monotonic()
-
-    def _remember_only(self, why: str) -> None:
-        self._store = None
-        self._log.warning(
-            "The cursor is kept in memory only (%s): when the triggerer restarts, the search begins anew, which "
-            "repeats what is not older than lookback and misses what is.",
-            why,
-        )
-
-    async def _get(self) -> Any:
-        if hasattr(self._store, "aget"):
-            return await self._store.aget(self._key)
-        return await asyncio.to_thread(self._store.get, self._key)
-
-    async def _set(self, value: dict[str, Any]) -> None:
-        if hasattr(self._store, "aset"):
-            await self._store.aset(self._key, value)
-        else:
-            await asyncio.to_thread(self._store.set, self._key, value)
+    def _tell_fault(self, outcome: Outcome) -> None:
+        if outcome.result is PollResult.LASTING:
+            self.log.error("Poll failed, %d in a row: %s", outcome.failures, outcome.error)
+        elif outcome.result is PollResult.PASSING:
+            self.log.warning("Poll failed, %d in a row of %d: %s", outcome.failures, self.max_failures, outcome.error)
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:
     return TriggerEvent(payload)  # type: ignore[no-untyped-call, unused-ignore]
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)
 
 
 def _text(moment: datetime | str | None, name: str) -> str | None:

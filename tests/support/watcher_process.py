@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_curation.triggers import curation_audit
+from airflow_provider_curation.triggers import stored_cursor
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
 
 
@@ -56,7 +56,7 @@ def watch(folder: str, connection: str) -> None:
     """Run the trigger until the process is killed; an event is in the log before the next is asked for."""
     os.environ["AIRFLOW_CONN_CURATION_DEFAULT"] = connection
     # An event is stored here the moment it is given.
-    curation_audit._PERSIST_SECONDS = 0.0
+    stored_cursor._PERSIST_SECONDS = 0.0
     asyncio.run(_watch(Path(folder)))
 
 

@@ -1,16 +1,13 @@
-"""What a poll came to, the same for a sensor's poke and for a trigger."""
+"""How a poll ended, the same for a sensor's poke and for a trigger."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from airflow_provider_curation.audit import errors
-
-if TYPE_CHECKING:
-    from airflow_provider_curation.audit.polling.poller import Batch
+from airflow_provider_curation.audit.polling.batch import Batch
 
 #: Polls in a row that may fail in passing before the fault counts as lasting.
 MAX_FAILURES = 10
@@ -18,7 +15,7 @@ MAX_FAILURES = 10
 LONGEST_PAUSE = 600.0
 
 
-class Kind(str, Enum):
+class PollResult(str, Enum):
     """The five ways a poll can end."""
 
     FOUND = "found"  # a batch
@@ -30,14 +27,14 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a poll came to.
+    """How a poll ended.
 
     :param batch: what was found.
     :param error: the fault.
     :param failures: polls in a row that failed, this one included.
     """
 
-    kind: Kind
+    result: PollResult
     batch: Batch | None = None
     error: Exception | None = None
     failures: int = 0
@@ -49,7 +46,7 @@ class Outcome:
 
 
 class Judge:
-    """Tells what a poll came to, and counts the faults of polls in a row.
+    """Judges how polls end, and counts those that fail in a row.
 
     :param max_failures: how many passing faults in a row make a lasting one.
     """
@@ -58,25 +55,25 @@ class Judge:
         self.failures = failures
         self._max_failures = max_failures
 
-    def result(self, batch: Batch | None, over: bool) -> Outcome:
+    def success(self, batch: Batch | None, over: bool) -> Outcome:
         """Judge a poll that was answered.
 
         :param over: no event can be added any more.
         """
         self.failures = 0
         if batch is not None:
-            return Outcome(Kind.FOUND, batch)
-        return Outcome(Kind.OVER if over else Kind.NOTHING)
+            return Outcome(PollResult.FOUND, batch)
+        return Outcome(PollResult.OVER if over else PollResult.NOTHING)
 
     def fault(self, error: Exception) -> Outcome:
-        """Judge a poll that failed: what a retry of the task cannot mend, another poll cannot either."""
+        """Judge a poll that failed: if no retry of the task can help, another poll cannot either."""
         self.failures += 1
         passing = getattr(error, "retry_task", True) and self.failures < self._max_failures
-        return Outcome(Kind.PASSING if passing else Kind.LASTING, error=error, failures=self.failures)
+        return Outcome(PollResult.PASSING if passing else PollResult.LASTING, error=error, failures=self.failures)
 
 
 def describe(error: Exception) -> dict[str, str]:
-    """Return an error as JSON values, for the way from a trigger to its task."""
+    """Return an error as JSON values, to travel from a trigger to its task."""
     return {"error": type(error).__name__, "message": str(error)}
 
 

@@ -15,6 +15,7 @@ from airflow_provider_curation.audit.window import format_utc
 from airflow_provider_curation.simulator import Fault, Simulator, SimulatorSettings
 from airflow_provider_curation.triggers import curation_audit
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger as Trigger
+from airflow_provider_curation.triggers.stored_cursor import jittered
 
 pytestmark = pytest.mark.integration
 
@@ -200,6 +201,6 @@ def test_it_is_an_event_trigger_where_airflow_has_one() -> None:
 
 
 def test_polls_of_several_triggers_drift_apart() -> None:
-    pauses = {curation_audit._jittered(30.0) for _ in range(100)}
+    pauses = {jittered(30.0) for _ in range(100)}
     assert len(pauses) > 50
     assert all(27 <= pause <= 33 for pause in pauses)

@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import pytest
 
 from airflow_provider_curation.simulator import Fault, NewId, Simulator, SimulatorSettings
-from airflow_provider_curation.triggers import curation_audit
+from airflow_provider_curation.triggers import stored_cursor
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger as Trigger
 from tests.support.watcher_process import EventLog, FileStore, watch
 
@@ -36,7 +36,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture(autouse=True)
 def events_are_stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curation_audit, "_PERSIST_SECONDS", 0.0)
+    monkeypatch.setattr(stored_cursor, "_PERSIST_SECONDS", 0.0)
 
 
 @pytest.mark.slow
@@ -244,7 +244,7 @@ def test_filters_have_cursors_of_their_own(simulator: Simulator) -> None:
 def test_people_are_no_longer_shown_once_that_was_switched_off(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curation_audit, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(stored_cursor, "_SAVE_EVERY", 0.0)
     store = MemoryStore()
     waiting = {"min_events": 2, "package_types": ["Rare"]}
     simulator.insert(datetime.now(timezone.utc), action="blocked", package_type="Rare", username="dev1")

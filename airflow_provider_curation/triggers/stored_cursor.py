@@ -1,0 +1,102 @@
+"""What of a watcher survives a killed triggerer: its cursor, in Airflow's asset state store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+_JITTER = 0.1
+#: Seconds after which an event that was handed to the triggerer is in Airflow's database.
+_PERSIST_SECONDS = 3.0
+#: Seconds between two saves of a cursor while nothing is found.
+_SAVE_EVERY = 60.0
+
+
+class StoredCursor:
+    """A watcher's cursor in Airflow's asset state store, and in memory where there is none (before Airflow 3.3).
+
+    :param store: Airflow's store of the asset, if there is one.
+    :param searched: JSON values that the cursor belongs to.
+    """
+
+    def __init__(self, store: Any, searched: Sequence[Any], log: Any) -> None:
+        self._store: Any = store
+        self._log = log
+        self._key = "curation_blocked_events:" + hashlib.sha256(json.dumps(searched).encode()).hexdigest()[:32]
+        self._kept: dict[str, Any] | None = None
+        self._urgent = False
+        self._saved_at = time.monotonic()
+
+    @property
+    def persist_seconds(self) -> float:
+        """How long after an event its cursor may be saved."""
+        return _PERSIST_SECONDS if self._store is not None else 0.0
+
+    async def load(self) -> dict[str, Any] | None:
+        """Return the cursor that an earlier triggerer saved."""
+        if self._store is None:
+            self._remember_only("this Airflow, or this way of running a trigger, has no asset state store")
+        pause = 1.0
+        while self._store is not None:
+            try:
+                stored = await self._get()
+            except ValueError as error:
+                self._remember_only(str(error))
+            except Exception as error:
+                # To begin without it would repeat, or skip, what the last triggerer did.
+                self._log.warning("The stored cursor cannot be read (%s); trying again in %.0f s.", error, pause)
+                await asyncio.sleep(jittered(pause))
+                pause = min(2 * pause, 60.0)
+            else:
+                return stored if isinstance(stored, dict) else None
+        return None
+
+    def keep(self, state: dict[str, Any] | None, delivered: bool = False) -> None:
+        """Note the cursor to be saved: soon if events were delivered, else now and then."""
+        self._kept = state
+        self._urgent = self._urgent or delivered
+
+    async def save(self) -> None:
+        """Save what was kept."""
+        if self._store is None or self._kept is None:
+            return
+        if not self._urgent and time.monotonic() - self._saved_at < _SAVE_EVERY:
+            return
+        try:
+            # The triggerer handles one message a round, and writes events to the database at a round's end. Once this
+            # one is answered, the last event's round has begun, and it is over when the next message is handled.
+            await self._get()
+            await self._set(self._kept)
+        except Exception as error:
+            self._log.warning("The cursor could not be saved (%s); trying again after the next poll.", error)
+            return
+        self._kept, self._urgent, self._saved_at = None, False, time.monotonic()
+
+    def _remember_only(self, why: str) -> None:
+        self._store = None
+        self._log.warning(
+            "The cursor is kept in memory only (%s): when the triggerer restarts, the search begins anew, which "
+            "repeats what is not older than lookback and misses what is.",
+            why,
+        )
+
+    async def _get(self) -> Any:
+        if hasattr(self._store, "aget"):
+            return await self._store.aget(self._key)
+        return await asyncio.to_thread(self._store.get, self._key)
+
+    async def _set(self, value: dict[str, Any]) -> None:
+        if hasattr(self._store, "aset"):
+            await self._store.aset(self._key, value)
+        else:
+            await asyncio.to_thread(self._store.set, self._key, value)
+
+
+def jittered(seconds: float) -> float:
+    """Return a duration that differs by up to a tenth, so that many watchers do not poll together."""
+    return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)
