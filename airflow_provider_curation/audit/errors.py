@@ -183,6 +183,13 @@ class UnexpectedAnswerError(RequestError):
     )
 
 
+class ContradictoryAnswerError(RequestError):
+    """Two parts of one answer contradict each other, such as a count of zero beside an event."""
+
+    retry_request = retry_task = True
+    advice = "Nothing of it was used. Try again; if it lasts, report it with the server's version."
+
+
 class AnswerTooLargeError(RequestError):
     """The answer exceeds one of the connection's limits on bytes, nesting or objects; the message names the extra."""
 

@@ -29,7 +29,7 @@ class Limits:
     """
 
     max_answer_bytes: int = 256 * _MIB
-    max_json_bytes: int = 16 * _MIB
+    max_json_bytes: int = 8 * _MIB
     max_json_objects: int = 100_000
     max_line_bytes: int = _MIB
     max_nesting: int = 256

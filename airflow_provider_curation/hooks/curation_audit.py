@@ -25,7 +25,7 @@ from airflow_provider_curation.audit.errors import CurationAuditError, InvalidAr
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.pages.json_page import refuse_json
+from airflow_provider_curation.audit.pages.json_answer import refuse_json
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.reading.counts import check_entitled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, NamedTuple
 
 from airflow_provider_curation.audit.errors import AnswerTooLargeError, Asked, UnexpectedAnswerError
@@ -34,20 +34,21 @@ def read_blocks(asked: Asked, member: IO[bytes], limits: Limits) -> Iterator[Blo
     """
     lines = _Lines(asked, member, limits)
     reader = csv.reader(chain.from_iterable(lines.blocks()), strict=True)
+    done = 0
     while True:
-        done = reader.line_num
         rows: list[list[str]] = []
-        ends: list[int] = []
+        lines_of: list[int] = []
         for row in reader:
             rows.append(row)
             end = reader.line_num
-            ends.append(end)
+            lines_of.append(end - done)
+            done = end
             # The block's last line may end in the midst of a record, which then goes on in the next block.
             if end == lines.given:
                 break
         if not rows:
             return
-        block = Block(rows, _records(lines.take(), [end - done for end in ends]))
+        block = Block(rows, _records(lines.take(), lines_of))
         if max(map(len, block.records)) > limits.max_line_bytes:
             raise lines.too_long()
         if all(rows):
@@ -59,12 +60,21 @@ def read_blocks(asked: Asked, member: IO[bytes], limits: Limits) -> Iterator[Blo
         return
 
 
-def _records(lines: list[bytes], ends: list[int]) -> list[bytes]:
-    """Return the bytes of each record, given the number of lines up to each record's end."""
-    if len(lines) == len(ends):
-        return lines
-    starts = [0, *ends]
-    return [b"".join(lines[start:end]) for start, end in zip(starts, ends, strict=False)]
+def _records(content: bytes, lines: list[int]) -> list[bytes]:
+    """Return the bytes of each record, given its number of lines."""
+    stream = io.BytesIO(content)
+    if max(lines) == 1:
+        return stream.readlines()
+    records = []
+    for number in lines:
+        if number == 1:
+            records.append(stream.readline())
+        else:
+            start = stream.tell()
+            size = sum(map(len, islice(stream, number)))
+            stream.seek(start)
+            records.append(stream.read(size))
+    return records
 
 
 def _check_nothing_follows(asked: Asked, rows: list[list[str]], member: IO[bytes]) -> None:
@@ -93,9 +103,8 @@ class _Lines:
             if self._kept_bytes > 2 * (self._limits.max_line_bytes + BLOCK_BYTES):
                 # Whole records are taken block by block, so the lines of one record have piled up.
                 raise self.too_long()
-            lines = io.BytesIO(block).readlines()
-            self._kept += lines
-            self.given += len(lines)
+            self._kept.append(block)
+            self.given += block.count(b"\n") + (not block.endswith(b"\n"))
             yield io.StringIO(block.decode(), newline="\n")
 
     def _rest_of_line(self) -> bytes:
@@ -104,10 +113,11 @@ class _Lines:
             raise self.too_long()
         return rest
 
-    def take(self) -> list[bytes]:
+    def take(self) -> bytes:
         """Return the bytes of the lines given since the last call."""
-        lines, self._kept, self._kept_bytes = self._kept, [], 0
-        return lines
+        content = b"".join(self._kept)
+        self._kept, self._kept_bytes = [], 0
+        return content
 
     def too_long(self) -> AnswerTooLargeError:
         return AnswerTooLargeError(self._asked, f"a CSV row {self._limits.exceeded('max_line_bytes')}")

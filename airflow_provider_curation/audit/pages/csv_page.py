@@ -46,8 +46,9 @@ from airflow_provider_curation.audit.treatment import MissingColumnError, Treatm
 _USED = ("id", "created_at", "action", "package_type", "policy_id", "policy_name")
 #: The column of the curated repository: the CSV's name for it, and the JSON's.
 _REPOSITORY = ("curated_repo_name", "curated_repository_name")
-#: 27 are known.
+#: Known are 27 columns, and one row of an event for each of its policies.
 _MOST_COLUMNS = 1000
+_MOST_ROWS_OF_AN_EVENT = 10_000
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,8 @@ class _Gathered:
             raise AnswerTooLargeError(
                 self._query.asked, f"a CSV with rows of one event {self._limits.exceeded('max_line_bytes')}"
             )
+        if len(self._rest.rows) > _MOST_ROWS_OF_AN_EVENT:
+            raise UnexpectedAnswerError(self._query.asked, f"a CSV with {len(self._rest.rows)} rows of one event")
         if whole:
             self._take(cells, ids[:whole], records[:whole])
 

@@ -6,23 +6,22 @@ A page keeps its events as the server's own bytes, and beside them only what the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
 import msgspec
 
-from airflow_provider_curation.audit.api.messages import looks_like_html, server_message
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
-    Asked,
-    CutAnswerError,
-    NotTheApiError,
+    ContradictoryAnswerError,
     RowsShiftedError,
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.ids_digest import IdsDigest
+from airflow_provider_curation.audit.limits import Limits
+from airflow_provider_curation.audit.pages.json_answer import check_events, check_members, compacted, decode
 from airflow_provider_curation.audit.pages.page import (
     UNKNOWN,
     EventKey,
@@ -32,6 +31,7 @@ from airflow_provider_curation.audit.pages.page import (
     check_times,
     make_page,
     new_body,
+    worker_faults_named,
 )
 from airflow_provider_curation.audit.treatment import Treatment
 
@@ -40,12 +40,12 @@ _T = TypeVar("_T")
 
 class _Meta(msgspec.Struct, gc=False):
     total_count: int | None = None
-    num_of_rows: int | None = None
+    result_count: int | None = None
 
 
 class _RawEnvelope(msgspec.Struct, gc=False):
     data: list[msgspec.Raw] | None
-    meta: _Meta
+    meta: msgspec.Raw
 
 
 class _PolicyName(msgspec.Struct, gc=False):
@@ -81,6 +81,7 @@ class _FullKeys(msgspec.Struct, gc=False):
     data: list[_FullKey] | None
 
 
+_meta_decoder = msgspec.json.Decoder(_Meta)
 _raw_decoder = msgspec.json.Decoder(_RawEnvelope)
 _key_decoder: msgspec.json.Decoder[_Keys] = msgspec.json.Decoder(_Keys)
 _full_decoder: msgspec.json.Decoder[_FullKeys] = msgspec.json.Decoder(_FullKeys)
@@ -93,6 +94,7 @@ def json_page(
     overlaps: bool = False,
     treatment: Treatment | None = None,
     marked: bool = False,
+    limits: Limits | None = None,
 ) -> Page:
     """Check a JSON answer and return its page.
 
@@ -101,41 +103,86 @@ def json_page(
     :param wanted: which events to keep; ``None`` keeps every one.
     :param overlaps: the first event is the last one of the page before, and left out of the body.
     :param treatment: what alters the events' bytes; ``None`` keeps them as they are.
-    :param marked: note the marks of the events that were read and kept.
-    :raises UnexpectedAnswerError: for a body that is JSON, but not the envelope.
+    :param marked: list the marks of the events that were read and kept.
+    :raises UnexpectedAnswerError: for a body that is JSON, but not the envelope, or not UTF-8.
+    :raises ContradictoryAnswerError: for counts in ``meta`` that the answer's own events contradict.
+    :raises AnswerTooLargeError: for an answer that exceeds a limit.
     :raises CutAnswerError: for a body that ends early.
     :raises NotTheApiError: for a page of HTML.
     :raises RowsShiftedError: for ids that do not ascend.
     :raises EndInclusiveError: for an event at the window's end.
+    :raises WorkerResourceError: if the worker runs out of memory or disk space.
     """
-    # One event a line: a pretty-printed answer is compacted, which changes no token.
-    if b"\n" in answer or b"\r" in answer:
-        answer = _decode(query.asked, answer, lambda body: msgspec.json.format(body, indent=-1))
-    envelope = _decode(query.asked, answer, _raw_decoder.decode)
-    full = bool(wanted) or query.dry_run
-    # Each kind of key is decoded only where checks or filters need its fields.
-    keys: Sequence[_EventKey]
-    if full:
-        keys = _decode(query.asked, answer, _full_decoder.decode).data or []
-    else:
-        keys = _decode(query.asked, answer, _key_decoder.decode).data or []
-    raws = envelope.data or []
-    if len(keys) > query.num_of_rows:
-        raise UnexpectedAnswerError(query.asked, f"{len(keys)} events, more than were asked for")
-    event_keys = _check_keys(query, keys)
-    check_times(query, [key.created_at for key in keys])
+    with worker_faults_named(query.asked):
+        keys, raws, meta = _checked(query, answer, bool(wanted) or query.dry_run, limits or Limits())
+        event_keys = _check_keys(query, keys)
+        check_times(query, [key.created_at for key in keys])
 
-    count = len(keys)
-    skip = 1 if overlaps and keys else 0
-    tally = Tally(read=count - skip)
-    read = _marks(keys[skip:]) if marked else ()
-    if wanted:
-        chosen = [place for place in range(skip, len(keys)) if _wants(wanted, cast("_FullKey", keys[place]))]
-        raws = [raws[place] for place in chosen]
-        keys = [keys[place] for place in chosen]
-    elif skip:
-        raws, keys = raws[skip:], keys[skip:]
-    tally.kept = tally.rows = len(keys)
+        count = len(keys)
+        skip = 1 if overlaps and keys else 0
+        read = _marks(keys[skip:]) if marked else ()
+        if wanted:
+            chosen = [place for place in range(skip, len(keys)) if _wants(wanted, cast("_FullKey", keys[place]))]
+            raws = [raws[place] for place in chosen]
+            keys = [keys[place] for place in chosen]
+        elif skip:
+            raws, keys = raws[skip:], keys[skip:]
+        tally = _tally(query, keys)
+        tally.read = count - skip
+        content = b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws)
+        body = new_body(len(content))
+        if raws:
+            body.write(content)
+            body.write(b"\n")
+    page = make_page(event_keys, meta.total_count, tally, body, count)
+    return replace(page, read=read, kept=_marks(keys)) if marked else page
+
+
+def _checked(
+    query: Query, answer: bytes, full: bool, limits: Limits
+) -> tuple[Sequence[_EventKey], Sequence[msgspec.Raw], _Meta]:
+    """Return the events' keys, the events' bytes and the meta of an answer that does not contradict itself.
+
+    :param full: decode what filters, and the checks of the dry-run stream, need as well.
+    """
+    asked = query.asked
+    answer = compacted(asked, answer, limits)
+    keys: Sequence[_EventKey]
+    # The keys go first: what is not an event ends here, before there is an object for each of it.
+    if full:
+        keys = decode(asked, answer, limits, _full_decoder.decode).data or []
+    else:
+        keys = decode(asked, answer, limits, _key_decoder.decode).data or []
+    if len(keys) > query.num_of_rows:
+        raise UnexpectedAnswerError(asked, f"{len(keys)} events, more than were asked for")
+    envelope = decode(asked, answer, limits, _raw_decoder.decode)
+    meta = decode(asked, bytes(envelope.meta), limits, _meta_decoder.decode)
+    raws = envelope.data or []
+    check_members(asked, answer, envelope.data, envelope.meta)
+    # Each event, and its policies.
+    plain = len(keys) + sum([1 + len(key.policies) for key in keys if key.policies is not None])
+    check_events(asked, raws, plain, answer, limits)
+    _check_counts(query, meta, len(keys))
+    return keys, raws, meta
+
+
+def _check_counts(query: Query, meta: _Meta, events: int) -> None:
+    """Check what the answer counts against the events in it.
+
+    :raises ContradictoryAnswerError: for fewer events in the window than there are here, or another number here.
+    """
+    if meta.total_count is not None and meta.total_count < events:
+        problem = f"total_count {meta.total_count} beside {events} events"
+    elif meta.result_count is not None and meta.result_count != events:
+        problem = f"result_count {meta.result_count} beside {events} events"
+    else:
+        return
+    raise ContradictoryAnswerError(query.asked, problem)
+
+
+def _tally(query: Query, keys: Sequence[_EventKey]) -> Tally:
+    """Count events that are kept."""
+    tally = Tally(kept=len(keys), rows=len(keys))
     tally.actions.update([key.action for key in keys])
     _count(tally.package_types, [key.package_type for key in keys])
     _count(tally.policies, _policy_names(keys))
@@ -143,35 +190,11 @@ def json_page(
         tally.first = EventMark(keys[0].id, keys[0].created_at)
         tally.last = EventMark(keys[-1].id, keys[-1].created_at)
     tally.ids = IdsDigest.of_dry_run(map(_event_key, keys)) if query.dry_run else IdsDigest.of([key.id for key in keys])
-    content = b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws)
-    body = new_body(len(content))
-    if raws:
-        body.write(content)
-        body.write(b"\n")
-    page = make_page(event_keys, envelope.meta.total_count, tally, body, count)
-    return replace(page, read=read, kept=_marks(keys)) if marked else page
+    return tally
 
 
 def _marks(keys: Sequence[_EventKey]) -> Sequence[EventMark]:
     return [EventMark(key.id, key.created_at) for key in keys]
-
-
-def refuse_json(asked: Asked, body: bytes, error: Exception) -> Exception:
-    """Return the named error for a body that does not decode as what was expected."""
-    if not body.strip():
-        return CutAnswerError(asked, "200 with an empty body")
-    if looks_like_html(body):
-        return NotTheApiError(asked, "200 with a page of HTML", server_message=server_message(body))
-    if isinstance(error, msgspec.ValidationError):
-        return UnexpectedAnswerError(asked, f"JSON of another form ({error})", server_message=server_message(body))
-    return CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON ({error})")
-
-
-def _decode(asked: Asked, body: bytes, decode: Callable[[bytes], _T]) -> _T:
-    try:
-        return decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refuse_json(asked, body, error) from error
 
 
 def _check_keys(query: Query, keys: Sequence[_EventKey]) -> list[EventKey]:

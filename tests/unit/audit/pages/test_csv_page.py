@@ -395,10 +395,53 @@ def test_dry_run_rows_come_once_for_each_id_and_policy(keys: list[tuple[int, int
         page_of(DRY, rows)
 
 
+@pytest.mark.parametrize("rows", [[row(1), row(1)], [row(1, 5), row(1, 5)], [row(1, 5), row(1, 6), row(1, 5)]])
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS[:20], [*COLUMNS[:20], "policy_name"]])
+@pytest.mark.parametrize("before", [0, 1, 900])
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_a_row_that_comes_twice_is_refused(
+    rows: list[Row], columns: list[str], before: int, overlaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [row(number - before) for number in range(before)]
+    for size in (100, 1 << 17):
+        monkeypatch.setattr(module, "BLOCK_BYTES", size)
+        with pytest.raises(RowsShiftedError, match="each event and policy once"):
+            page_of(QUERY, answer([*others, *rows], columns), overlaps=overlaps)
+
+
+def test_more_events_than_asked_for_are_refused() -> None:
+    with pytest.raises(UnexpectedAnswerError, match="3 events, more than were asked for"):
+        page_of(changed(QUERY, num_of_rows=2), answer([row(1), row(2), row(3)]))
+
+
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xc3", b"\xed\xa0\x80"])
+@pytest.mark.parametrize("place", ["reason", "user_name", "policy_reason"])
+@pytest.mark.parametrize("query", [QUERY, DRY], ids=["events", "dry run"])
+def test_bytes_that_are_not_utf8_are_refused_wherever_they_are(query: Query, place: str, wrong: bytes) -> None:
+    content = written(COLUMNS, [row(1), row(2, 5, **{place: "HERE"}), row(3)]).replace(b"HERE", wrong)
+    with pytest.raises(UnexpectedAnswerError, match="not UTF-8"):
+        page_of(query, zipped(content))
+
+
+@pytest.mark.parametrize("name", ["id", "policy_id"])
+def test_a_column_that_is_there_twice_is_refused(name: str) -> None:
+    with pytest.raises(UnexpectedAnswerError, match=f"more than one column named {name}"):
+        page_of(QUERY, answer([row(1)], [*COLUMNS, name]))
+
+
+def test_rows_behind_an_empty_line_are_refused() -> None:
+    content = written(COLUMNS, [row(1)]) + b"\n" + written(COLUMNS, [row(2)]).partition(b"\n")[2]
+    with pytest.raises(UnexpectedAnswerError, match="an empty line between its rows"):
+        page_of(QUERY, zipped(content))
+
+
 @pytest.mark.parametrize(
     ("time", "kind"),
     [
         ("2026-03-08T23:59:59Z", UnexpectedAnswerError),
+        ("0001-01-01T00:00:00+14:00", UnexpectedAnswerError),
+        ("9999-12-31T23:59:59-14:00", UnexpectedAnswerError),
+        ("2026-03-09T12:00:00", UnexpectedAnswerError),
         ("2026-03-10T00:00:00Z", EndInclusiveError),
         ("2026-03-10T00:00:01Z", UnexpectedAnswerError),
         ("yesterday", UnexpectedAnswerError),

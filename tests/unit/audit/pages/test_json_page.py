@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from airflow_provider_curation.audit.api.messages import server_message
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
+    ContradictoryAnswerError,
     CutAnswerError,
     NotTheApiError,
     RequestError,
@@ -133,6 +134,7 @@ dumps: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 def test_lines_are_the_servers_own_bytes(
     events: list[Event], dumping: dict[str, Any], meta_first: bool, total: int | None
 ) -> None:
+    total = None if total is None else total + len(events)
     parts: dict[str, Any] = {"data": events, "meta": meta(events, total)}
     if meta_first:
         parts = dict(reversed(parts.items()))
@@ -252,7 +254,7 @@ def test_an_empty_page_is_empty(text: str, overlaps: bool) -> None:
 
 @pytest.mark.parametrize("next_offset", [None, 0, -1, 2, 4000, "absent"])
 def test_no_form_of_next_offset_matters(next_offset: Any) -> None:
-    about = meta([], next_offset=next_offset)
+    about = meta([event(1), event(2)], next_offset=next_offset)
     if next_offset == "absent":
         del about["next_offset"]
     page = json_page(QUERY, json.dumps({"data": [event(1), event(2)], "meta": about}).encode())
@@ -410,6 +412,70 @@ def test_a_page_beyond_the_spools_size_is_whole() -> None:
     assert decoded(page) == events
     assert body(page) == body(page)
     assert max(map(len, page.chunks(1000))) == 1000
+
+
+# What contradicts itself
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        ([event(1)], {"total_count": 0}),
+        ([event(1), event(2)], {"total_count": 1}),
+        ([event(1), event(2)], {"total_count": 9, "result_count": 1}),
+        ([event(1)], {"total_count": 9, "result_count": 2}),
+        (None, {"result_count": 5}),
+        ([], {"total_count": 5, "result_count": 5}),
+        (None, {"total_count": -1}),
+    ],
+)
+@pytest.mark.parametrize("query", [QUERY, DRY], ids=["events", "dry run"])
+def test_counts_that_the_events_contradict_are_refused(
+    query: Query, data: list[Event] | None, counts: dict[str, int]
+) -> None:
+    text = json.dumps({"data": data, "meta": counts}).encode()
+    with pytest.raises(ContradictoryAnswerError, match=r"(total|result)_count -?\d beside \d events") as caught:
+        json_page(query, text)
+    assert caught.value.retry_request
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data":[EVENT],"data":null,"meta":{}}',
+        '{"data":null,"meta":{},"data":[EVENT]}',
+        '{"data":[EVENT],"meta":{"total_count":1},"d\\u0061ta":[]}',
+        '{"data":[EVENT],"meta":{"total_count":1},"meta":{}}',
+        '{"data":[EVENT],"new":1,"meta":{},"new":[2]}',
+    ],
+)
+def test_a_member_that_comes_twice_hides_nothing(text: str, space: str) -> None:
+    text = text.replace(",", "," + space).replace(":", ":" + space).replace("EVENT", json.dumps(event(1)))
+    with pytest.raises(UnexpectedAnswerError, match="come twice"):
+        json_page(QUERY, text.encode())
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n"])
+def test_other_members_do_no_harm(space: str) -> None:
+    text = json.dumps({"é": 1, "data": [event(1, data=1)], "new": {"data": []}, "meta": {}}, ensure_ascii=False)
+    assert json_page(QUERY, text.replace(", ", "," + space).encode()).count == 1
+
+
+# Text
+
+
+@pytest.mark.parametrize("break_line", [False, True], ids=["one line", "pretty"])
+@pytest.mark.parametrize("place", ["reason", "action", "new", "policies"])
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xc3", b"\xe9t\xe9", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
+def test_bytes_that_are_not_utf8_are_refused_wherever_they_are(wrong: bytes, place: str, break_line: bool) -> None:
+    value: Any = [policy(1, condition_name="HERE")] if place == "policies" else "HERE"
+    text = answer([event(1, reason="é" * 200_000), event(2, **{place: value})], ensure_ascii=False)
+    text = text.replace(b"HERE", wrong)
+    with pytest.raises(RequestError) as caught:
+        json_page(QUERY, (b"\n" if break_line else b"") + text)
+    assert type(caught.value) is UnexpectedAnswerError
+    assert "not UTF-8" in str(caught.value)
 
 
 # Tallies and messages

@@ -1,0 +1,147 @@
+"""A JSON answer's bytes, checked against limits and decoded, or a named error.
+
+msgspec checks the syntax of all of an answer, but the text only of the fields it decodes, and it keeps the last of
+members that come twice. The rest is checked here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from airflow_provider_curation.audit.api.messages import looks_like_html, server_message
+from airflow_provider_curation.audit.errors import (
+    AnswerTooLargeError,
+    Asked,
+    CutAnswerError,
+    NotTheApiError,
+    UnexpectedAnswerError,
+)
+from airflow_provider_curation.audit.limits import Limits
+
+_T = TypeVar("_T")
+
+_MESSAGE_BYTES: Final = 16 * 1024
+_TEXT_BYTES: Final = 64 * 1024
+#: Bytes of an answer beside its events and its meta; more is not an envelope.
+_MOST_OTHER_BYTES: Final = 64 * 1024
+# A string, or a bracket outside of strings.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def compacted(asked: Asked, answer: bytes, limits: Limits) -> bytes:
+    """Return an answer in one line, which changes no token, once its size and text are checked.
+
+    :raises AnswerTooLargeError: for more bytes or objects than the limits allow.
+    :raises UnexpectedAnswerError: for bytes that are not UTF-8.
+    :raises CutAnswerError: for a body that is not whole JSON.
+    """
+    if len(answer) > limits.max_json_bytes:
+        raise AnswerTooLargeError(asked, f"JSON of {len(answer)} bytes, {limits.exceeded('max_json_bytes')}")
+    objects = answer.count(b"{")
+    if objects > limits.max_json_objects:
+        raise AnswerTooLargeError(asked, f"JSON of {objects} objects, {limits.exceeded('max_json_objects')}")
+    check_text(asked, answer)
+    answer = answer.rstrip()
+    if b"\n" in answer or b"\r" in answer:
+        return decode(asked, answer, limits, lambda body: msgspec.json.format(body, indent=-1))
+    return answer
+
+
+def check_text(asked: Asked, body: bytes) -> None:
+    """Check that all of an answer is UTF-8.
+
+    :raises UnexpectedAnswerError: if it is not.
+    """
+    if body.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        # In parts, since one character may make all of a long text four times as long.
+        for start in range(0, len(body), _TEXT_BYTES):
+            decoder.decode(body[start : start + _TEXT_BYTES])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        if looks_like_html(body):
+            raise refuse_json(asked, body, error) from error
+        raise UnexpectedAnswerError(asked, f"a body with bytes that are not UTF-8 ({error.reason})") from error
+
+
+def check_members(asked: Asked, answer: bytes, data: Sequence[msgspec.Raw] | None, meta: msgspec.Raw) -> None:
+    """Check that no member of the envelope comes twice: the last one would hide what the first one shows.
+
+    :param answer: the whole answer in one line.
+    :param data: its events, ``None`` for null.
+    :raises UnexpectedAnswerError: if one does, or for too much beside data and meta.
+    """
+    events = 4 if data is None else sum(map(len, data)) + max(len(data) - 1, 0) + 2
+    if len(answer) == len('{"data":,"meta":}') + events + len(meta):
+        return
+    # There is white space, or another member.
+    answer = msgspec.json.format(answer, indent=-1)
+    if data is not None:
+        events = sum(len(msgspec.json.format(each, indent=-1)) for each in data) + max(len(data) - 1, 0) + 2
+    other = len(answer) - events - len(msgspec.json.format(meta, indent=-1))
+    if other <= _MOST_OTHER_BYTES:
+        members = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+        known = sum(len(msgspec.json.encode(name)) + 2 + len(member) for name, member in members.items())
+        if len(answer) == known + 1:
+            return
+    raise UnexpectedAnswerError(asked, "JSON whose members come twice, or more beside data and meta than an envelope")
+
+
+def check_events(asked: Asked, raws: Sequence[msgspec.Raw], plain: int, answer: bytes, limits: Limits) -> None:
+    """Check that no event is longer or more deeply nested than the limits allow.
+
+    :param plain: brackets that the known fields of the events account for.
+    :raises AnswerTooLargeError: if one is.
+    """
+    if raws and max(map(len, raws)) > limits.max_line_bytes:
+        raise AnswerTooLargeError(asked, f"an event {limits.exceeded('max_line_bytes')}")
+    # Only brackets beyond those can nest more deeply; as a rule, there are hardly any.
+    if answer.count(b"{") + answer.count(b"[") - plain < limits.max_nesting:
+        return
+    for raw in raws:
+        event = bytes(raw)
+        if event.count(b"{") + event.count(b"[") > limits.max_nesting and _nesting(event) > limits.max_nesting:
+            raise AnswerTooLargeError(asked, f"an event nested {limits.exceeded('max_nesting')}")
+
+
+def _nesting(text: bytes) -> int:
+    depth = deepest = 0
+    for token in _TOKEN.finditer(text):
+        first = token[0][:1]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"]}":
+            depth -= 1
+    return deepest
+
+
+def decode(asked: Asked, body: bytes, limits: Limits, decoder: Callable[[bytes], _T]) -> _T:
+    """Decode a body, or raise the named error for one that does not decode."""
+    try:
+        return decoder(body)
+    except RecursionError as error:
+        raise AnswerTooLargeError(asked, f"JSON nested {limits.exceeded('max_nesting')}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise refuse_json(asked, body, error) from error
+
+
+def refuse_json(asked: Asked, body: bytes, error: Exception) -> Exception:
+    """Return the named error for a body that does not decode as expected."""
+    if not body.strip():
+        return CutAnswerError(asked, "200 with an empty body")
+    if looks_like_html(body):
+        message = server_message(body[:_MESSAGE_BYTES])
+        return NotTheApiError(asked, "200 with a page of HTML", server_message=message)
+    if isinstance(error, msgspec.ValidationError):
+        # An error under 200 is short. Decoding all of a long answer could take any memory.
+        message = server_message(body) if len(body) <= _MESSAGE_BYTES else None
+        return UnexpectedAnswerError(asked, f"JSON of another form ({error})", server_message=message)
+    return CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON ({error})")
