@@ -20,14 +20,21 @@ from airflow_provider_curation.audit.secret_key import SecretKey
 
 #: The names of a personal field's column: CSV calls one of them differently.
 CSV_COLUMNS: Final = {"username": ("username", "user_name"), "user_mail": ("user_mail",)}
-#: What a spreadsheet takes for the beginning of a formula, or skips before one.
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+#: What a spreadsheet takes for the beginning of a formula, in full width too, or skips before one.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 TOKEN_PREFIX: Final = "p-"
 _TOKEN_DIGITS: Final = 32
 _CACHED: Final = 4096
 
 # A string, and the colon after it if it is a member's name.
 _STRING = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")([ \t]*:[ \t]*)?', re.DOTALL)
+# Where a cell begins, or what a spreadsheet that splits at semicolons or tabs, and takes no notice of our quotes, takes
+# for one; and a formula follows, perhaps behind spaces, quotes or characters that are not shown.
+_FORMULA = re.compile(
+    "(^|[;\t\r\n])"
+    r"(?=(?:(?![\t\r\n])[\s\"\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff])*"
+    "[-=+@\uff1d\uff0b\uff0d\uff20])"
+)
 # A cell with quotes around it (and what may follow them), or without; and what ends it.
 _CELL = re.compile(rb'(?:"([^"]*(?:""[^"]*)*)"([^,\r\n]*)|([^,\r\n]*))(,|\r*\n?\Z)')
 
@@ -111,7 +118,7 @@ def _value_at(raw: bytes, place: int) -> tuple[Any, int]:
 class Treatment:
     """What is altered on the way: nothing, unless it was asked for.
 
-    :param csv_safe: neutralise cells that a spreadsheet would take for a formula, by a ``'`` before them.
+    :param csv_safe: neutralise what a spreadsheet would take for a formula, by a ``'`` before it; see :func:`neutral`.
     """
 
     pseudonymizer: Pseudonymizer | None = None
@@ -190,12 +197,22 @@ class RowTreatment:
             text = cell.text
             if text and place in self.alter:
                 text = self.alter[place](text)
-            if self.csv_safe and text.startswith(FORMULA_STARTS):
-                text = "'" + text
+            if self.csv_safe:
+                text = neutral(text)
             if text != cell.text:
                 pieces += record[done : cell.start], _written(text, cell.quoted)
                 done = cell.end
         return b"".join((*pieces, record[done:])) if pieces else record
+
+
+def neutral(text: str) -> str:
+    """Return a cell's text with a ``'`` before whatever a spreadsheet could take for a formula.
+
+    That is a formula's sign at the beginning of the cell, or behind a semicolon, tab or line break within it, also if
+    spaces, quotes or invisible characters stand before the sign; and a tab or line break at the beginning.
+    """
+    safe = _FORMULA.sub(r"\1'", text)
+    return "'" + safe if safe.startswith(("\t", "\r", "\n")) else safe
 
 
 def cells(record: bytes) -> Iterator[Cell]:

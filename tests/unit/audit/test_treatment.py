@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 import zipfile
 from typing import Any
 
@@ -18,7 +19,7 @@ from airflow_provider_curation.audit.errors import InvalidArgumentError, Unexpec
 from airflow_provider_curation.audit.pages.csv_page import csv_page
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.secret_key import SecretKey
-from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer, Treatment
+from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer, Treatment, neutral
 from airflow_provider_curation.audit.window import Window
 from tests.support.archives import KEY
 
@@ -152,10 +153,65 @@ def test_csv_cells(
         if pseudonyms:
             row[5:7] = [MADE.token(cell) if cell else "" for cell in row[5:7]]
         if safe:
-            row[:] = ["'" + cell if cell.startswith(FORMULA_STARTS) else cell for cell in row]
+            row[:] = [neutral(cell) for cell in row]
     assert list(csv.reader(io.StringIO(body, newline="")))[: page.count + 1] == [HEADER, *table][: page.count + 1]
     if quoting == csv.QUOTE_ALL:
         assert body == written([HEADER, *table][: page.count + 1], line_break, quoting)
+
+
+SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+dangerous = st.lists(
+    st.sampled_from([*SIGNS, *";\t\r\n \"'a1\u00a0\u3000\0\x1f\u200b\ufeff", "cmd|' /C calc'!A0"])
+    | st.text(max_size=3),
+    max_size=12,
+).map("".join)
+
+
+def pieces(text: str) -> list[str]:
+    """What a spreadsheet may take for cells: text between separators, and what it skips before a formula left out."""
+    cut = [text, *re.split("[;\t\r\n]", text)]
+    return [re.sub(r"^[\s\0-\x1f\x7f\"\u200b-\u200f\u2060\ufeff]+", "", piece) for piece in cut]
+
+
+@settings(deadline=None, max_examples=500)
+@given(dangerous)
+def test_no_piece_of_a_cell_is_a_formula(text: str) -> None:
+    safe = neutral(text)
+    assert not [piece for piece in pieces(safe) if piece.startswith(SIGNS)]
+    assert not safe.startswith(FORMULA_STARTS)
+    # Apostrophes were put in, and nothing else was changed; and only where it was needed.
+    assert safe.replace("'", "") == text.replace("'", "")
+    if not any(piece.startswith(SIGNS) for piece in pieces(text)) and not text.startswith(FORMULA_STARTS):
+        assert safe == text
+    assert neutral(safe) == safe
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("=1", "'=1"),
+        (" =1", "' =1"),
+        ("\n=1", "'\n'=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("a;=1", "a;'=1"),
+        ('a; "=1"', 'a;\' "=1"'),
+        ("a\n@x;\t+1", "a\n'@x;\t'+1"),
+        ("\0=1", "'\0=1"),
+        ("a=1; b-c", "a=1; b-c"),
+        ("'=1", "'=1"),
+        ("", ""),
+    ],
+)
+def test_what_is_put_before_a_formula(text: str, safe: str) -> None:
+    assert neutral(text) == safe
+
+
+@pytest.mark.parametrize("text", [" " * 200_000, "\n" * 200_000, ";" * 200_000, '"' * 200_000, "; " * 100_000])
+def test_a_long_cell_takes_no_time(text: str) -> None:
+    started = time.process_time()
+    assert neutral(text + "=")
+    assert time.process_time() - started < 2
 
 
 def test_untreated_rows_keep_their_bytes() -> None:
