@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -108,18 +109,20 @@ def test_it_does_not_wait_for_ever(alarm: Any, caplog: pytest.LogCaptureFixture)
 def test_what_is_raised_while_the_work_is_handed_over_keeps_it_from_beginning(
     begun: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Cut(ThreadPoolExecutor):
-        def submit(self, *args: Any, **kwargs: Any) -> Any:
-            if begun:
-                super().submit(*args, **kwargs)
-            raise TimedOut
+    start = _thread.start_new_thread
 
-    monkeypatch.setattr(module, "ThreadPoolExecutor", Cut)
+    def cut(*arguments: Any) -> None:
+        if begun:
+            start(*arguments)
+        raise TimedOut
+
+    monkeypatch.setattr(module._thread, "start_new_thread", cut)
     done: list[bool] = []
+    before = _thread._count()  # type: ignore[attr-defined]
     with pytest.raises(TimedOut):
         shielded(lambda: done.append(True), threading.Event())
-    for thread in threading.enumerate():
-        if thread.name.startswith("curation-audit-export"):
-            thread.join(20)
-            assert not thread.is_alive()
+    deadline = time.monotonic() + 20
+    while _thread._count() > before and time.monotonic() < deadline:  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    assert _thread._count() <= before  # type: ignore[attr-defined]
     assert done == []
