@@ -1,7 +1,8 @@
 """What Airflow is told of this provider: a pure literal, because a fault in here would stop every `airflow` command."""
 
 # Airflow 3 builds the connection form from `conn-fields` and `ui-field-behaviour` alone; Airflow 2 from the hook's
-# methods. Only the switch has a default: the form stores what it shows, which would freeze today's values.
+# methods. Only the switch has a default: the form stores
+# what it shows, which would freeze today's values.
 
 
 def get_provider_info() -> dict[str, object]:
@@ -60,22 +61,21 @@ def get_provider_info() -> dict[str, object]:
                 "hook-name": "JFrog Curation",
                 "ui-field-behaviour": {
                     "hidden-fields": ["extra"],
-                    "relabeling": {
-                        "host": "Platform URL",
-                        "login": "Username (leave empty for a token)",
-                        "password": "Access token or password",
-                    },
+                    "relabeling": {"host": "Platform URL", "login": "User name", "password": "Token or password"},
                     "placeholders": {
                         "host": "https://acme.jfrog.io",
+                        "login": "empty if the next field is a token",
                         "password": "access, identity or reference token",
                         "schema": "https",
+                        "port": "443",
                     },
                 },
                 # A field that takes several types is text here; the hook reads it as JSON where it is JSON.
                 "conn-fields": {
                     "timeout": {
                         "label": "Timeout",
-                        "description": "Seconds to wait for the server: one number, or [connect, read].",
+                        "description": "Seconds, or [connect, read]. Default: [10, 120]. (Before Test on Airflow "
+                        "3.3, save the port 443: it sends port 0 for an empty one, and refuses that.)",
                         "schema": {"type": ["string", "null"]},
                     },
                     "verify": {
@@ -85,33 +85,63 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "cert": {
                         "label": "Client certificate",
-                        "description": "Path on the workers of a PEM file with certificate and key, or [path, key].",
+                        "description": "Path on the workers of certificate and key, or [path, key]. Default: none.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "proxies": {
                         "label": "Proxies",
-                        "description": 'Scheme to proxy, for example {"https": "http://proxy.example.com:3128"}.',
+                        "description": 'Such as {"https": "http://proxy.example:3128"}. Default: the environment.',
                         "schema": {"type": ["object", "null"]},
                     },
                     "trust_env": {
-                        "label": "Use the environment's proxies and CA bundle",
-                        "description": "Off: the environment variables of the workers are left out of account.",
+                        "label": "Use environment",
+                        "description": "Follow the workers' proxies, CA bundle and .netrc. Default: on.",
                         "schema": {"type": ["boolean", "null"], "default": True},
                     },
-                    "headers": {
+                    "secret_headers": {
                         "label": "Extra headers",
-                        "description": "Sent with each request: what a gateway in front of the platform asks for.",
+                        "description": "Sent with each request, such as a gateway's key. Masked. Default: none.",
                         "schema": {"type": ["object", "null"]},
                     },
                     "page_size": {
                         "label": "Events a page",
-                        "description": "1 to 2000, 2000 by default.",
+                        "description": "1 to 2000. Default: 2000.",
                         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 2000},
                     },
                     "concurrency": {
                         "label": "Pages in flight",
-                        "description": "How many pages are read at once: 1 to 8, 4 by default.",
+                        "description": "How many pages are read at once: 1 to 8. Default: 4.",
                         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 8},
+                    },
+                    "max_answer_bytes": {
+                        "label": "Answer bytes",
+                        "description": "The most bytes of one answer, also decompressed. Default: 268435456.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    },
+                    "max_json_bytes": {
+                        "label": "JSON bytes",
+                        "description": "The most bytes of one JSON answer, decompressed. Default: 16777216.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    },
+                    "max_json_objects": {
+                        "label": "JSON objects",
+                        "description": "The most JSON objects in one answer. Default: 100000.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    },
+                    "max_line_bytes": {
+                        "label": "Event bytes",
+                        "description": "The most bytes of one event. Default: 1048576.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 16777216},
+                    },
+                    "max_nesting": {
+                        "label": "Nesting",
+                        "description": "The most levels of objects and arrays in one event. Default: 256.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    },
+                    "answer_deadline": {
+                        "label": "Answer seconds",
+                        "description": "The most seconds from a request to the last byte of its answer. Default: 600.",
+                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
                     },
                 },
             }

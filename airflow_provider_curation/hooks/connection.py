@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from airflow_provider_curation.audit.api.session import BearerAuth
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
 from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.limits import Limits
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 MOST_CONCURRENCY = 8
+#: The extra that holds headers: Airflow masks what has "secret" in its name, in its forms and its API.
+HEADERS_EXTRA = "secret_headers"
+
+#: Sockets take no more seconds than this on any platform.
+_LONGEST_TIMEOUT = 1_000_000
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+#: What Airflow's forms, URIs and people write for a switch.
+_SWITCH = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
 
 
 class AirflowConnection(Protocol):
@@ -41,6 +55,7 @@ class ConnectionSettings:
     :param timeout: seconds to connect, and between two bytes of an answer.
     :param page_size: events a JSON page, 1 to 2000.
     :param concurrency: pages in flight, 1 to 8.
+    :param limits: what one answer may cost.
     :param secrets: values that must not appear in logs and errors.
     """
 
@@ -54,18 +69,21 @@ class ConnectionSettings:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     page_size: int = JSON_ROWS
     concurrency: int = 4
+    limits: Limits = field(default_factory=Limits)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, connection: AirflowConnection) -> ConnectionSettings:
         """Read a connection.
 
-        :raises InvalidArgumentError: for a field that cannot be used; the message names the connection and the field.
+        :raises InvalidArgumentError: for a field that cannot be used; the message names the field, not the connection,
+            whose id is a random one while Airflow tests it.
         """
-        extras = _Extras(connection.conn_id, connection.extra_dejson)
-        headers = extras.mapping("headers")
+        extras = _Extras(connection.extra_dejson)
+        headers = extras.headers()
         proxies = extras.proxies()
-        proxy_passwords = (urlsplit(proxy).password or "" for proxy in proxies.values())
+        login, password = connection.login or "", connection.password or ""
+        basic = b64encode(f"{login}:{password}".encode()).decode() if login and password else ""
         return cls(
             base_url=base_url(connection),
             auth=_auth(connection),
@@ -77,7 +95,8 @@ class ConnectionSettings:
             headers=headers,
             page_size=extras.integer("page_size", JSON_ROWS, 1, JSON_ROWS),
             concurrency=extras.integer("concurrency", 4, 1, MOST_CONCURRENCY),
-            secrets=_as_sent(connection.password or "", *headers.values(), *proxy_passwords),
+            limits=extras.limits(),
+            secrets=_as_sent(password, basic, *headers.values(), *_proxy_passwords(proxies)),
         )
 
     @property
@@ -91,40 +110,86 @@ class ConnectionSettings:
         )
         return name.strip("/").replace("/", "_").replace(":", "_")
 
+    @property
+    def host(self) -> str:
+        """The server's host, with its port and context path if it has them: for people."""
+        return self.base_url.partition("://")[2]
+
+    @property
+    def sends_in_clear(self) -> bool:
+        """Whether credentials travel over a network without TLS."""
+        parts = urlsplit(self.base_url)
+        return parts.scheme == "http" and bool(self.auth or self.headers) and not _is_loopback(parts.hostname or "")
+
 
 def base_url(connection: AirflowConnection) -> str:
-    """Return the platform's URL of a connection whose host may have a scheme, a port, a context path and ``/xray``."""
+    """Return the platform's URL of a connection whose host may have a scheme, a port, a context path and ``/xray``.
+
+    The scheme's own port is left out: with and without it, it is the same server. So is 0, which forms send for none.
+    """
     host = (connection.host or "").strip().rstrip("/")
     if not host:
         raise InvalidArgumentError(
-            f"The connection {connection.conn_id!r} has no host: set it to the platform's URL, such as https://acme.jfrog.io."
+            "The connection has no host: set it to the platform's URL, such as https://acme.jfrog.io."
         )
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or connection.port
     except ValueError:
         raise InvalidArgumentError(
-            f"The connection {connection.conn_id!r} has a host whose port is no number."
+            "The connection has a host whose port is no number, or that is not a URL; use https://acme.jfrog.io."
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidArgumentError(
-            f"The connection {connection.conn_id!r} has a host that makes no http or https URL; use https://acme.jfrog.io."
+            "The connection has a host that makes no http or https URL; use https://acme.jfrog.io."
         )
     if parts.username or parts.password:
-        raise InvalidArgumentError(
-            f"The connection {connection.conn_id!r} has credentials in its host; put them into login and password."
-        )
+        raise InvalidArgumentError("The connection has credentials in its host; put them into login and password.")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     path = parts.path.rstrip("/").removesuffix("/xray")
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
+    shown_port = "" if not port or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{name}{shown_port}{path}"
 
 
 def _auth(connection: AirflowConnection) -> AuthBase | None:
     if connection.login:
         # Names and passwords outside of Latin-1 are sent in UTF-8, which requests would refuse.
         return HTTPBasicAuth(connection.login.encode(), (connection.password or "").encode())
-    return BearerAuth(connection.password.strip()) if connection.password else None
+    if not connection.password:
+        return None
+    token = connection.password.strip()
+    if not _is_header_value(token):
+        raise InvalidArgumentError(
+            "The connection has a password that is not a token: line breaks, or characters that no token has. Copy the "
+            "token again, or give the login if it is a password."
+        )
+    return BearerAuth(token)
+
+
+def _is_header_value(value: str) -> bool:
+    return value.isprintable() and all(ord(each) < 256 for each in value) and value == value.strip()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _proxy_passwords(proxies: Mapping[str, str]) -> list[str]:
+    """Return the passwords of proxies' URLs, as they are written and as they are sent."""
+    found: list[str] = []
+    for proxy in proxies.values():
+        try:
+            parts = urlsplit(proxy)
+        except ValueError:
+            raise InvalidArgumentError("The connection has an extra 'proxies' that is not made of URLs.") from None
+        if parts.password:
+            login, password = unquote(parts.username or ""), unquote(parts.password)
+            found += [parts.password, password, b64encode(f"{login}:{password}".encode()).decode()]
+    return found
 
 
 def _as_sent(*secrets: str) -> tuple[str, ...]:
@@ -135,8 +200,7 @@ def _as_sent(*secrets: str) -> tuple[str, ...]:
 class _Extras:
     """A connection's extras: typed, also where a form or a URI gave them as text."""
 
-    def __init__(self, conn_id: str, extras: Mapping[str, Any]) -> None:
-        self._conn_id = conn_id
+    def __init__(self, extras: Mapping[str, Any]) -> None:
         self._extras = extras
 
     def _value(self, name: str) -> Any:
@@ -144,16 +208,22 @@ class _Extras:
         if isinstance(value, str):
             text = value.strip()
             try:
-                return json.loads(text.lower() if text.lower() in ("true", "false") else text) if text else None
-            except ValueError:
+                return json.loads(text) if text else None
+            except (ValueError, RecursionError):
                 return text
         return value
 
     def _refuse(self, name: str, wanted: str) -> InvalidArgumentError:
-        return InvalidArgumentError(f"The connection {self._conn_id!r} has an extra {name!r} that is not {wanted}.")
+        return InvalidArgumentError(f"The connection has an extra {name!r} that is not {wanted}.")
+
+    def _switch(self, name: str) -> Any:
+        """Return a boolean for any way to write one, else the value itself."""
+        text = self._extras.get(name)
+        known = _SWITCH.get(text.strip().lower()) if isinstance(text, str) else None
+        return self._value(name) if known is None else known
 
     def boolean(self, name: str, default: bool) -> bool:
-        value = self._value(name)
+        value = self._switch(name)
         if value is None:
             return default
         if not isinstance(value, bool):
@@ -167,6 +237,25 @@ class _Extras:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise self._refuse(name, f"a whole number from {least} to {most}")
         return value
+
+    def limits(self) -> Limits:
+        given = {each.name: self._value(each.name) for each in fields(Limits)}
+        try:
+            return Limits(**{name: value for name, value in given.items() if value is not None})
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"The connection has an extra that cannot be used: {error}") from None
+
+    def headers(self) -> dict[str, str]:
+        if self._extras.get("headers"):
+            raise InvalidArgumentError(
+                f"The connection has an extra 'headers', which Airflow would show in clear: name it {HEADERS_EXTRA!r}, "
+                "which Airflow masks."
+            )
+        headers = self.mapping(HEADERS_EXTRA)
+        for name, value in headers.items():
+            if not name.isascii() or not name or not _is_header_value(name) or not _is_header_value(value):
+                raise self._refuse(HEADERS_EXTRA, "made of names and values that HTTP can send as headers")
+        return headers
 
     def mapping(self, name: str) -> dict[str, str]:
         value = self._value(name)
@@ -186,12 +275,12 @@ class _Extras:
             return CONNECT_SECONDS, READ_SECONDS
         both = value if isinstance(value, list) else [value, value]
         numbers = [number for number in both if isinstance(number, int | float) and not isinstance(number, bool)]
-        if len(both) != 2 or len(numbers) != 2 or min(numbers) <= 0:
+        if len(both) != 2 or len(numbers) != 2 or not all(0 < number <= _LONGEST_TIMEOUT for number in numbers):
             raise self._refuse("timeout", "a number of seconds, or [connect, read] in seconds, above zero")
         return float(numbers[0]), float(numbers[1])
 
     def verify(self) -> bool | str:
-        value = self._value("verify")
+        value = self._switch("verify")
         if value is None:
             return True
         if not isinstance(value, bool | str):

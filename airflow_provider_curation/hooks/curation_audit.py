@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from airflow.providers.http.hooks.http import HttpHook
+from requests import HTTPError
 
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.api.client import AuditClient
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_curation.compat import Connection
 
+log = logging.getLogger(__name__)
+
+#: How errors of a connection's fields begin.
+_CONNECTION = "The connection"
 #: The page of the platform's user interface that shows audit events.
 AUDIT_PAGE = "/ui/package-curation/audit"
 
@@ -95,7 +101,11 @@ class CurationAuditHook(HttpHook):
             connection = self._connection or self.get_connection(self.curation_conn_id)
         except AirflowNotFoundException as error:
             raise no_connection(self.curation_conn_id) from error
-        settings = ConnectionSettings.of(connection)
+        try:
+            settings = ConnectionSettings.of(connection)
+        except InvalidArgumentError as error:
+            named = str(error).replace(_CONNECTION, f"{_CONNECTION} {self.curation_conn_id!r}", 1)
+            raise InvalidArgumentError(named) from None
         for secret in settings.secrets:
             mask_secret(secret)
         return settings
@@ -103,6 +113,11 @@ class CurationAuditHook(HttpHook):
     @cached_property
     def _session(self) -> PlatformSession:
         settings = self.settings
+        if settings.sends_in_clear:
+            log.warning(
+                "The connection's credentials travel in clear to %s, and anybody on the way can read them: use https.",
+                settings.base_url,
+            )
         agent = f"airflow-provider-curation/{__version__} apache-airflow/{airflow_version()}"
         return PlatformSession(
             auth=settings.auth,
@@ -112,6 +127,7 @@ class CurationAuditHook(HttpHook):
             trust_env=settings.trust_env,
             headers={"User-Agent": agent, **settings.headers},
             connections=settings.concurrency,
+            answer_deadline=settings.limits.answer_deadline,
         )
 
     @cached_property
@@ -122,7 +138,12 @@ class CurationAuditHook(HttpHook):
     def _new_client(self, retry: RetryPolicy | None) -> AuditClient:
         settings = self.settings
         return AuditClient(
-            self._session, settings.base_url, timeout=settings.timeout, retry=retry, secrets=settings.secrets
+            self._session,
+            settings.base_url,
+            timeout=settings.timeout,
+            retry=retry,
+            secrets=settings.secrets,
+            limits=settings.limits,
         )
 
     def get_conn(
@@ -142,8 +163,12 @@ class CurationAuditHook(HttpHook):
         self._base_url_initialized = True
 
     def check_response(self, response: Response) -> None:
-        """Raise for a status that is no success; unlike HttpHook's, without writing the body into the log."""
-        response.raise_for_status()
+        """Raise ``requests.HTTPError`` for a status that is not a success; it names the status and nothing else.
+
+        HttpHook's own method writes the body into the log, which may repeat credentials or name people.
+        """
+        if response.status_code >= 400:
+            raise HTTPError(f"{self.settings.host} answered {response.status_code}", response=response)
 
     @property
     def instance(self) -> str:
@@ -156,7 +181,12 @@ class CurationAuditHook(HttpHook):
         return self.settings.base_url + AUDIT_PAGE
 
     def test_connection(self) -> tuple[bool, str]:
-        """Authenticate, ask for one event, and say the server's version and whether it is entitled to Curation."""
+        """Authenticate, ask for one event, and return whether that worked, with the server's host and version."""
+        try:
+            settings = self.settings
+        except InvalidArgumentError as error:
+            # Airflow tests a form's content under a random id, which would tell nobody anything.
+            return False, str(error).replace(f"{_CONNECTION} {self.curation_conn_id!r}", _CONNECTION, 1)
         try:
             client = self._new_client(RetryPolicy(attempts=2, longest_wait=1.0, longest_retry_after=1.0))
             now = datetime.now(timezone.utc)
@@ -164,8 +194,10 @@ class CurationAuditHook(HttpHook):
             client.read_json(query, partial(_envelope, query))
             version, entitled = server_version(client), is_entitled(client)
         except CurationAuditError as error:
-            return False, str(error)
-        server = f"Connected to {self.instance}, Xray {version or 'of unknown version'}"
+            return False, f"{settings.host}: {error}"
+        server = f"Connected to {settings.host}, Xray {version or 'of unknown version'}"
+        if settings.sends_in_clear:
+            server += " (over http: the credentials travel in clear)"
         if entitled is None:
             return True, f"{server}. Warning: the server does not say whether it is entitled to Curation."
         if not entitled:

@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any
@@ -64,6 +65,36 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: broken connections are what is tested."""
+
+
+class RawServer:
+    """Sends the bytes of its answer, whatever they are, to each request, and closes the connection."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(5)
+                asked = b""
+                while b"\r\n\r\n" not in asked and (part := connection.recv(65536)):
+                    asked += part
+                connection.sendall(self.answer)
+                connection.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
 
 
 def ok(body: bytes = EMPTY, status: int = 200, **headers: str) -> Answer:

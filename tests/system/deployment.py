@@ -257,7 +257,7 @@ def deployment(folder: Path) -> Iterator[Deployment]:
         database = stack.enter_context(postgres())
         connections = {
             "aws_default": aws_connection(s3.url, read_timeout=_PATIENCE),
-            "curation_token": _connection(server, None, TOKEN, headers={"X-Made-Up": HEADER}),
+            "curation_token": _connection(server, None, TOKEN, secret_headers={"X-Made-Up": HEADER}),
             "curation_busy": _connection(busy, LOGIN, PASSWORD),
             "curation_large": _connection(large, LOGIN, PASSWORD),
             "curation_refused": _connection(server, LOGIN, WRONG),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import threading
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing, suppress
 from functools import partial
 from http.client import HTTPException
 from tempfile import TemporaryFile
@@ -17,18 +15,26 @@ import requests
 import urllib3.exceptions
 
 from airflow_provider_curation.audit import errors
-from airflow_provider_curation.audit.api.faults import fault_of_exception, fault_of_status
+from airflow_provider_curation.audit.api.body import body_chunks
+from airflow_provider_curation.audit.api.faults import (
+    OUTSIDE,
+    fault_of_decoding,
+    fault_of_exception,
+    fault_of_status,
+    worker_fault,
+)
 from airflow_provider_curation.audit.api.messages import server_message
 from airflow_provider_curation.audit.api.query import Query
-from airflow_provider_curation.audit.api.redaction import Redactor
+from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Redactor, clean_library_logs
 from airflow_provider_curation.audit.api.retry import RetryPolicy, check_stop, retrying
 from airflow_provider_curation.audit.errors import Asked
+from airflow_provider_curation.audit.limits import Limits
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_COPY_BYTES = 256 * 1024
-_ERROR_BYTES = 64 * 1024
+#: UTF-8 needs no more for a character.
+_BYTES_A_CHARACTER = 4
 
 
 class AuditClient:
@@ -37,7 +43,8 @@ class AuditClient:
     :param session: carries credentials, TLS settings, proxies and headers; it is used by several threads.
     :param base_url: the platform's URL, without ``/xray``.
     :param timeout: seconds to connect, and seconds between two bytes of an answer.
-    :param secrets: values that must not be repeated from a server's message.
+    :param secrets: values that a server's message must not show; the credentials that are sent are known anyway.
+    :param limits: what one answer may cost. The session sees to the deadline.
     """
 
     def __init__(
@@ -48,12 +55,19 @@ class AuditClient:
         timeout: tuple[float, float] = (10.0, 120.0),
         retry: RetryPolicy | None = None,
         secrets: tuple[str, ...] = (),
+        limits: Limits | None = None,
     ) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._retry = retry or RetryPolicy()
+        self.limits = limits or Limits()
         self._redactor = Redactor(secrets)
+        # What the session sends of itself, or of .netrc, is known before the first answer: urllib3 logs while it reads.
+        with suppress(requests.exceptions.RequestException, ValueError):
+            prepared = session.prepare_request(requests.Request("GET", self._base_url))
+            self._redactor.add_authorization(prepared.headers.get("Authorization"))
+        clean_library_logs(self._redactor)
         #: The server answered 429 once: ask one page at a time from then on.
         self.throttled = False
         #: Requests sent, retries included.
@@ -84,69 +98,71 @@ class AuditClient:
         log.warning("Try %d of %d failed, next in %.1f s: %s", attempt, self._retry.attempts, wait, error)
 
     def _json_once(self, asked: Asked, params: dict[str, str], decode: Callable[[bytes], _T]) -> _T:
-        with self._answer(asked, params) as response:
-            # The raw body: requests' own .content is several times slower.
-            body: bytes = response.raw.read(decode_content=False)
-            encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding == "gzip":
-            body = _gunzip(asked, body)
-        elif encoding != "identity":
-            raise errors.UnexpectedAnswerError(asked, f"a body in the encoding {encoding!r}, which was not asked for")
-        return self._decoded(decode, body)
+        body = self._ask(asked, params, partial(self._json_body, asked))
+        return self._decoded(asked, decode, body)
+
+    def _json_body(self, asked: Asked, response: requests.Response) -> bytes:
+        return b"".join(body_chunks(asked, response, self.limits, self._redactor, "max_json_bytes"))
 
     def _zip_once(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None) -> _T:
-        with TemporaryFile() as file:
-            with self._answer(query.asked, query.params()) as response:
-                while chunk := response.raw.read(_COPY_BYTES, decode_content=True):
-                    file.write(chunk)
-                    check_stop(stop)
-            return self._decoded(decode, file)
+        asked = query.asked
+        with _temporary_file(asked) as file:
+            self._ask(asked, query.params(), partial(self._keep, asked, file, stop))
+            return self._decoded(asked, decode, file)
 
-    def _decoded(self, decode: Callable[[Any], _T], body: bytes | IO[bytes]) -> _T:
+    def _keep(self, asked: Asked, file: IO[bytes], stop: threading.Event | None, response: requests.Response) -> None:
+        for chunk in body_chunks(asked, response, self.limits, self._redactor):
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise worker_fault(asked, error) from None
+            check_stop(stop)
+
+    def _decoded(self, asked: Asked, decode: Callable[[Any], _T], body: bytes | IO[bytes]) -> _T:
         try:
             return decode(body)
-        except errors.RequestError as error:
-            if error.server_message:
-                raise self._cleaned(error) from error.__cause__
-            raise
+        except (errors.RequestError, *OUTSIDE) as error:
+            fault = fault_of_decoding(asked, error, self._redactor)
+        # Raised here, the error has no context, which might hold the body.
+        raise fault
 
-    def _cleaned(self, error: errors.RequestError) -> errors.RequestError:
-        message = self._redactor.clean(error.server_message)
-        return type(error)(error.asked, error.came_back, status=error.status, server_message=message)
-
-    @contextmanager
-    def _answer(self, asked: Asked, params: dict[str, str]) -> Iterator[requests.Response]:
-        """Send one request and give its answer if that is a 200."""
+    def _ask(self, asked: Asked, params: dict[str, str], take: Callable[[requests.Response], _T]) -> _T:
+        """Send one request and return what ``take`` makes of the answer if its status is 200."""
         self.requests += 1
         try:
             with closing(self._get(asked, params)) as response:
-                if response.status_code != 200:
-                    raise self._status_error(asked, response)
-                yield response
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, HTTPException, zlib.error) as error:
-            raise fault_of_exception(asked, error, self._timeout) or error from None
+                self._redactor.add_authorization(response.request.headers.get("Authorization"))
+                if response.status_code == 200:
+                    return take(response)
+                message = server_message(self._beginning(asked, response))
+                fault: errors.CurationAuditError = fault_of_status(asked, response, message, self._redactor)
+        except errors.CurationAuditError:
+            raise
+        except OUTSIDE as error:
+            fault = fault_of_exception(asked, error, self._timeout, self.limits)
+        # Raised here, the error has no context, whose texts hold addresses and headers.
+        raise fault
 
     def _get(self, asked: Asked, params: dict[str, str]) -> requests.Response:
+        return self._session.get(self._base_url + asked.path, params=params, stream=True, timeout=self._timeout)
+
+    def _beginning(self, asked: Asked, response: requests.Response) -> bytes:
+        """Return the beginning of an error's body: enough for its message, and for a secret that starts in there."""
+        body = bytearray()
+        most = _BYTES_A_CHARACTER * (SHOWN_CHARACTERS + self._redactor.reach)
         try:
-            return self._session.get(self._base_url + asked.path, params=params, stream=True, timeout=self._timeout)
-        except requests.exceptions.RequestException:
-            raise
-        except OSError as error:
-            # What requests raises for a CA bundle or a certificate that is not there.
-            raise errors.TlsError(asked, f"no connection ({error})") from None
-
-    def _status_error(self, asked: Asked, response: requests.Response) -> errors.RequestError:
-        try:
-            body = response.raw.read(_ERROR_BYTES, decode_content=True)
-        except (urllib3.exceptions.HTTPError, HTTPException, OSError):
-            body = b""
-        return fault_of_status(asked, response, self._redactor.clean(server_message(body)))
+            for chunk in body_chunks(asked, response, self.limits, self._redactor):
+                body += chunk
+                if len(body) >= most:
+                    break
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, errors.RequestError):
+            # The status says what happened; a body that is cut or cannot be read adds nothing.
+            pass
+        return bytes(body[:most])
 
 
-def _gunzip(asked: Asked, body: bytes) -> bytes:
+def _temporary_file(asked: Asked) -> IO[bytes]:
     try:
-        if not body:
-            raise EOFError("nothing of it came")
-        return gzip.decompress(body)
-    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise errors.CutAnswerError(asked, f"a gzip body that cannot be decompressed ({error})") from None
+        return TemporaryFile()
+    except OSError as error:
+        raise worker_fault(asked, error) from None

@@ -13,6 +13,10 @@ from airflow_provider_curation.audit.api.messages import looks_like_html, server
 from airflow_provider_curation.audit.endpoint import ENTITLEMENT_PATH, VERSION_PATH
 from airflow_provider_curation.audit.errors import Asked
 
+#: These answers are one short line; a large one could take many times its size of memory.
+_MOST_BYTES = 64 * 1024
+_VERSION_CHARACTERS = 40
+
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +37,7 @@ def server_version(client: AuditClient) -> str | None:
         version = _read_object(client, VERSION_PATH).get("xray_version")
     except errors.RequestError:
         return None
-    return str(version) if version else None
+    return version[:_VERSION_CHARACTERS] if isinstance(version, str) and version else None
 
 
 def _read_object(client: AuditClient, path: str) -> dict[str, Any]:
@@ -44,10 +48,14 @@ def _read_object(client: AuditClient, path: str) -> dict[str, Any]:
 def _object(asked: Asked, body: bytes) -> dict[str, Any]:
     if looks_like_html(body):
         raise errors.NotTheApiError(asked, "200 with a page of HTML", server_message=server_message(body))
+    if len(body) > _MOST_BYTES:
+        raise errors.UnexpectedAnswerError(asked, f"{len(body)} bytes, and {_MOST_BYTES} would be many for this")
     try:
         answer = json.loads(body)
-    except ValueError as error:
-        raise errors.CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON") from error
+    except RecursionError:
+        raise errors.UnexpectedAnswerError(asked, "JSON that is nested too deep") from None
+    except ValueError:
+        raise errors.CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON") from None
     if not isinstance(answer, dict):
         raise errors.UnexpectedAnswerError(asked, "JSON that is not an object")
     return answer

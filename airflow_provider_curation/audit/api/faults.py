@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import email.utils
+import http.client
 import re
 import ssl
-import zlib
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from http.client import HTTPException
 from typing import Any
 
 import requests
 import urllib3.exceptions
 
 from airflow_provider_curation.audit import errors
+from airflow_provider_curation.audit.api.deadline import DeadlineError
+from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Redactor
 from airflow_provider_curation.audit.api.session import host_of
 from airflow_provider_curation.audit.errors import Asked
+from airflow_provider_curation.audit.limits import Limits
 
 #: How a connection ends during the handshake when a proxy or balancer goes away: nothing was refused.
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+#: What the outside world can make requests, urllib3, the standard library and decoders raise. Not every ``Exception``:
+#: Airflow raises its own in the middle of anything to stop a task.
+OUTSIDE = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    MemoryError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+#: No number of seconds and no date is longer.
+_RETRY_AFTER_CHARACTERS = 100
 _BY_STATUS: Mapping[int, type[errors.RequestError]] = {
     400: errors.BadRequestError,
     401: errors.UnauthorizedError,
@@ -30,39 +49,86 @@ _BY_STATUS: Mapping[int, type[errors.RequestError]] = {
 }
 
 
-def fault_of_exception(asked: Asked, error: Exception, timeout: tuple[float, float]) -> errors.RequestError | None:
-    """Return the error for an exception that requests or urllib3 raised; ``None`` for an exception of another kind."""
-    reason = _reason(error)
+def fault_of_exception(
+    asked: Asked, error: Exception, timeout: tuple[float, float], limits: Limits
+) -> errors.CurationAuditError:
+    """Return the error for an exception that asking or reading raised.
+
+    :param timeout: the seconds that were given to connect, and to read.
+    """
+    causes = _causes(error)
+    reason = _reason(causes)
+    if isinstance(error, MemoryError):
+        return worker_fault(asked, error)
+    if any(isinstance(each, DeadlineError) for each in causes):
+        return errors.TimedOutError(asked, f"an answer that took {limits.exceeded('answer_deadline')}, in seconds")
     if isinstance(error, requests.exceptions.SSLError):
-        if any(isinstance(each, _BROKEN_OFF) for each in _causes(error)):
+        if any(isinstance(each, _BROKEN_OFF) for each in causes):
             return errors.ConnectionFailedError(asked, f"no whole answer ({reason})")
         return errors.TlsError(asked, f"no trusted TLS connection ({reason})")
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return errors.TimedOutError(asked, f"no answer within (connect, read) = {timeout} seconds ({reason})")
-    if isinstance(error, urllib3.exceptions.DecodeError | zlib.error):
-        return errors.CutAnswerError(asked, f"a body that cannot be decompressed ({reason})")
     if isinstance(error, requests.exceptions.ChunkedEncodingError | urllib3.exceptions.ProtocolError):
         return errors.CutAnswerError(asked, f"a body that ended early ({reason})")
-    if isinstance(error, requests.exceptions.RequestException | urllib3.exceptions.HTTPError | HTTPException):
-        return errors.ConnectionFailedError(asked, f"no whole answer ({reason})")
-    return None
+    if isinstance(error, OSError) and not isinstance(error, requests.exceptions.RequestException):
+        # What requests raises for a CA bundle or a certificate that is not there; it names the path.
+        return errors.TlsError(asked, f"no connection ({error})")
+    return errors.ConnectionFailedError(asked, f"no whole answer ({reason})")
 
 
-def fault_of_status(asked: Asked, response: requests.Response, message: str | None) -> errors.RequestError:
+def fault_of_decoding(asked: Asked, error: Exception, redactor: Redactor) -> errors.CurationAuditError:
+    """Return the error for an exception that decoding a whole answer raised, without the server's words in it."""
+    if isinstance(error, errors.RequestError):
+        return _cleaned(error, redactor)
+    if isinstance(error, errors.CurationAuditError):
+        return error
+    if isinstance(error, OSError | MemoryError):
+        return worker_fault(asked, error)
+    return errors.UnexpectedAnswerError(asked, f"an answer that cannot be read ({type(error).__name__})")
+
+
+def worker_fault(asked: Asked, error: OSError | MemoryError) -> errors.WorkerResourceError:
+    """Return the error for a full disk, or another fault of the worker itself."""
+    return errors.WorkerResourceError(
+        f"{asked}: the worker could not keep the answer ({str(error) or 'out of memory'}). Free space in its "
+        "TMPDIR, or give it more memory or the connection a smaller concurrency."
+    )
+
+
+def _cleaned(error: errors.RequestError, redactor: Redactor) -> errors.RequestError:
+    clean = type(error)(
+        error.asked,
+        redactor.clean(error.came_back) or "",
+        status=error.status,
+        server_message=redactor.clean(error.server_message),
+        retry_after=error.retry_after,
+    )
+    # A subclass may say more of itself, such as the number of rows that a server allows.
+    clean.__dict__ = {**error.__dict__, **clean.__dict__}
+    return clean
+
+
+def fault_of_status(
+    asked: Asked, response: requests.Response, message: str | None, redactor: Redactor
+) -> errors.RequestError:
     """Return the error for an answer whose status is not 200.
 
-    :param message: the server's own message, already clean.
+    :param message: the server's own message.
     """
     status = response.status_code
+    message = redactor.clean(message)
     if status == 400:
         return _bad_request(asked, message)
     if 300 <= status < 400:
-        place = host_of(response.headers.get("Location", "")) or "an unnamed place"
+        host = host_of(response.headers.get("Location", "")[:SHOWN_CHARACTERS])
+        place = redactor.quoted(host) if host else "an unnamed place"
         return errors.RedirectedError(asked, f"{status}, a redirect to {place}", status=status)
     kind = _BY_STATUS.get(status) or (errors.ServerFaultError if status >= 500 else errors.UnexpectedStatusError)
-    came_back = f"{status} {response.reason or ''}".strip()
+    reason = response.reason or ""
+    if reason and reason != http.client.responses.get(status):
+        reason = redactor.quoted(reason)
     wait = retry_after(response.headers.get("Retry-After"))
-    return kind(asked, came_back, status=status, server_message=message, retry_after=wait)
+    return kind(asked, f"{status} {reason}".strip(), status=status, server_message=message, retry_after=wait)
 
 
 def _bad_request(asked: Asked, message: str | None) -> errors.BadRequestError:
@@ -82,7 +148,7 @@ def _bad_request(asked: Asked, message: str | None) -> errors.BadRequestError:
 
 def retry_after(value: str | None) -> float | None:
     """Return the seconds of a ``Retry-After`` header, given in seconds or as a date."""
-    if not value:
+    if not value or len(value) > _RETRY_AFTER_CHARACTERS:
         return None
     try:
         return max(0.0, float(value))
@@ -90,15 +156,14 @@ def retry_after(value: str | None) -> float | None:
         pass
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, LookupError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 
 
-def _reason(error: BaseException) -> str:
+def _reason(causes: list[BaseException]) -> str:
     """Return what went wrong without the URL and objects that requests puts into its texts."""
-    causes = _causes(error)
     seen = [type(each).__name__ for each in causes]
     if isinstance(causes[-1], OSError) and causes[-1].strerror:
         seen[-1] += f" {causes[-1].strerror}"
@@ -114,5 +179,8 @@ def _causes(error: BaseException) -> list[BaseException]:
         nested = getattr(current, "reason", None)
         if not isinstance(nested, BaseException):
             nested = next((arg for arg in current.args if isinstance(arg, BaseException)), current.__cause__)
+        if nested is None and isinstance(current, urllib3.exceptions.HTTPError):
+            # What older versions of urllib3 raise while they handle an error names no cause.
+            nested = current.__context__
         current = nested
     return causes

@@ -1,14 +1,20 @@
-"""What a server's answer says to people: error bodies in either shape, and pages of HTML."""
+"""What a server's answer says to people: error bodies in either shape, and pages of HTML.
+
+The result is not clean yet: see :mod:`..redaction`.
+"""
 
 from __future__ import annotations
 
-import re
-
 import msgspec
+
+#: Bytes of a body in which its kind and a page's title are looked for.
+_HEAD_BYTES = 8 * 1024
+#: Bytes of the largest body that is decoded for its message: what says no more than a sentence is small.
+_MESSAGE_BYTES = 256 * 1024
 
 
 def looks_like_html(body: bytes) -> bool:
-    return body.lstrip()[:1] == b"<"
+    return body[:_HEAD_BYTES].lstrip()[:1] == b"<"
 
 
 def server_message(body: bytes, *, verbatim: bool = True) -> str | None:
@@ -17,12 +23,14 @@ def server_message(body: bytes, *, verbatim: bool = True) -> str | None:
     :param verbatim: else the beginning of the body itself, which in an answer with status 200 may be events.
     """
     if looks_like_html(body):
-        title = re.search(rb"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
-        return " ".join(title.group(1).decode(errors="replace").split())[:200] if title else None
+        return _title(body[:_HEAD_BYTES])
+    beginning = " ".join(body[:_MESSAGE_BYTES].decode(errors="replace").split()) or None if verbatim else None
+    if len(body) > _MESSAGE_BYTES:
+        return beginning
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return " ".join(body[:200].decode(errors="replace").split()) or None if verbatim else None
+        return beginning
     if not isinstance(decoded, dict):
         return None
     if isinstance(decoded.get("error"), str):
@@ -32,3 +40,14 @@ def server_message(body: bytes, *, verbatim: bool = True) -> str | None:
         said = [each.get("message") for each in errors if isinstance(each, dict)]
         return "; ".join(str(message) for message in said if message) or None
     return None
+
+
+def _title(head: bytes) -> str | None:
+    """Return the title of a page: four searches, so the time is linear."""
+    lower = head.lower()
+    opening = lower.find(b"<title")
+    start = lower.find(b">", opening)
+    end = lower.find(b"</title", start)
+    if -1 in (opening, start, end):
+        return None
+    return " ".join(head[start + 1 : end].decode(errors="replace").split()) or None

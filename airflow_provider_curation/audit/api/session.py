@@ -7,8 +7,13 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+
+from airflow_provider_curation.audit.api.deadline import DeadlineAdapter
+from airflow_provider_curation.audit.limits import Limits
+
+#: Each one may take as long as the deadline of an answer.
+_MOST_REDIRECTS = 5
 
 
 class BearerAuth(AuthBase):
@@ -32,6 +37,7 @@ class PlatformSession(requests.Session):
     :param trust_env: follow the environment's proxies, CA bundle and ``.netrc``.
     :param headers: sent with every request.
     :param connections: kept open at the most.
+    :param answer_deadline: seconds from a request to the last byte of its answer.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class PlatformSession(requests.Session):
         trust_env: bool = True,
         headers: Mapping[str, str] | None = None,
         connections: int = 8,
+        answer_deadline: float = Limits.answer_deadline,
     ) -> None:
         super().__init__()
         self.auth = auth
@@ -51,19 +58,28 @@ class PlatformSession(requests.Session):
         self.cert = cert
         self.proxies = dict(proxies or {})
         self.trust_env = trust_env
+        self.max_redirects = _MOST_REDIRECTS
         self.headers["Accept-Encoding"] = "gzip"
         self.headers.update(headers or {})
         for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=connections))
+            self.mount(scheme, DeadlineAdapter(answer_deadline, connections))
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where to go on; nothing for another host, so that its answer is the redirect itself."""
-        target = super().get_redirect_target(resp)
         try:
-            return target if target is not None and _same_host(resp.url, urljoin(resp.url, target)) else None
+            target = super().get_redirect_target(resp)
+            if target is None or not _same_host(resp.url, urljoin(resp.url, target)):
+                return None
         except ValueError:
-            # A Location that is no URL.
+            # A Location that is not a URL, or not UTF-8.
             return None
+        # requests would read the body of a redirect to its end, however long it is.
+        resp._content = b""
+        resp.close()
+        return target
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Send the same credentials after a redirect; requests would replace them by an entry of ``.netrc``."""
 
     def merge_environment_settings(
         self,

@@ -42,10 +42,6 @@ class Sealed(NamedTuple):
     window: Window
     sha256: str
     object_sha256: str
-    instance: str
-    stream: str
-    format: str
-    events: int
 
 
 @dataclass(frozen=True)
@@ -77,9 +73,7 @@ class Digest:
         """Give what it says of each manifest."""
         for each in self.facts["manifests"]:
             window = Window.parse(each["start"], each["end"])
-            names = ("sha256", "object_sha256", "instance", "stream", "format")
-            texts = {name: str(each[name]) for name in names}
-            yield Sealed(str(each["key"]), window, **texts, events=int(each["events"]))
+            yield Sealed(str(each["key"]), window, str(each["sha256"]), str(each["object_sha256"]))
 
 
 def entry(key: str, stored: StoredManifest) -> dict[str, Any]:

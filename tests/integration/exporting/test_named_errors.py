@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[errors.CurationAuditError], list[s
 def _running(server: dict[str, Any]) -> Any:
     settings = {"login": "", "password": TOKEN, **server}
     wrong_path = settings.pop("wrong_path", False)
-    settings["extra"] = {"headers": {"X-Made-Up": SECRET_HEADER}, **settings.get("extra", {})}
+    settings["extra"] = {"secret_headers": {"X-Made-Up": SECRET_HEADER}, **settings.get("extra", {})}
     return simulated(**settings), wrong_path
 
 

@@ -107,7 +107,9 @@ def test_after_a_429_one_page_is_in_flight() -> None:
 @pytest.mark.parametrize("file_format", ["jsonl", "csv"])
 def test_what_a_request_looks_like(file_format: str, bucket: Bucket) -> None:
     heads: list[dict[str, str]] = []
-    with simulated(tokens=(TOKEN,), extra={"headers": {"X-Team": "audit"}, "made_up": "kept-at-home"}) as simulator:
+    with simulated(
+        tokens=(TOKEN,), extra={"secret_headers": {"X-Team": "audit"}, "made_up": "kept-at-home"}
+    ) as simulator:
         handle = simulator.app.handle
 
         def watched(request: Any) -> Any:

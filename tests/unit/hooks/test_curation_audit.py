@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -21,7 +22,8 @@ import urllib3
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.api.entitlement import server_version
 from airflow_provider_curation.audit.errors import InvalidArgumentError, UnexpectedAnswerError
-from airflow_provider_curation.hooks.connection import CONNECT_SECONDS, READ_SECONDS
+from airflow_provider_curation.audit.limits import Limits
+from airflow_provider_curation.hooks.connection import CONNECT_SECONDS, HEADERS_EXTRA, READ_SECONDS
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 from airflow_provider_curation.simulator import Simulator
 
@@ -95,6 +97,13 @@ def answer(adapter: Any, request: requests.PreparedRequest, status: int, body: b
         ({"host": "[2001:db8::1]", "port": 8082}, "https://[2001:db8::1]:8082", "2001_db8__1_8082"),
         ({"host": "https://[2001:db8::1]/xray"}, "https://[2001:db8::1]", "2001_db8__1"),
         ({"host": "https://ACME.example"}, "https://acme.example", "acme.example"),
+        # With the scheme's own port, it is the same server; forms send 0 for none.
+        ({"host": "https://acme.example:443"}, "https://acme.example", "acme.example"),
+        ({"host": "acme.example", "port": 443}, "https://acme.example", "acme.example"),
+        ({"host": "acme.example", "port": 0}, "https://acme.example", "acme.example"),
+        ({"host": "https://acme.example:443/platform/xray"}, "https://acme.example/platform", "acme.example_platform"),
+        ({"host": "http://acme.example:80"}, "http://acme.example", "acme.example"),
+        ({"host": "http://acme.example:443"}, "http://acme.example:443", "acme.example_443"),
     ],
 )
 def test_host(connect: Connect, fields: dict[str, Any], url: str, instance: str) -> None:
@@ -173,11 +182,12 @@ def test_credentials_are_shown_nowhere(connect: Connect) -> None:
     secret = "made-up-and-secret"
     hook = connect(
         password=secret,
-        extra={"headers": {"X-Gateway": f"{secret}-2"}, "proxies": f"http://user:{secret}-3@proxy.example:3128"},
+        extra={"secret_headers": {"X-Gateway": f"{secret}-2"}, "proxies": f"http://user:{secret}-3@proxy.example:3128"},
     )
 
     assert secret not in repr(hook.settings)
-    assert set(hook.settings.secrets) == {secret, f"{secret}-2", f"{secret}-3"}
+    basic = b64encode(f"user:{secret}-3".encode()).decode()
+    assert set(hook.settings.secrets) == {secret, f"{secret}-2", f"{secret}-3", basic}
 
 
 @pytest.mark.parametrize("password", [f"{TOKEN}\n", f" {TOKEN} "])
@@ -213,8 +223,8 @@ def test_a_token_is_known_as_it_is_sent(password: str, connect: Connect) -> None
         ({"proxies": {"https": "http://proxy.example:3128"}}, {"proxies": {"https": "http://proxy.example:3128"}}),
         ({"proxies": '{"https": "http://proxy.example:3128"}'}, {"proxies": {"https": "http://proxy.example:3128"}}),
         ({"trust_env": "false"}, {"trust_env": False}),
-        ({"headers": {"X-Gateway": 1}}, {"headers": {"X-Gateway": "1"}}),
-        ({"headers": '{"X-Gateway": "one"}'}, {"headers": {"X-Gateway": "one"}}),
+        ({"secret_headers": {"X-Gateway": 1}}, {"headers": {"X-Gateway": "1"}}),
+        ({"secret_headers": '{"X-Gateway": "one"}'}, {"headers": {"X-Gateway": "one"}}),
         ({"page_size": 1, "concurrency": 8}, {"page_size": 1, "concurrency": 8}),
         ({"page_size": "500", "concurrency": "1"}, {"page_size": 500, "concurrency": 1}),
     ],
@@ -242,7 +252,7 @@ def test_the_session_has_them(connect: Connect) -> None:
 
 def test_of_the_extras_only_headers_are_sent(connect: Connect, sent: Sent) -> None:
     extra = {
-        "headers": {"X-Gateway": "open"},
+        "secret_headers": {"X-Gateway": "open"},
         "api_key": "made-up-key",
         "Authorization": "made-up-authorization",
         "X-Other": "made-up-other",
@@ -273,6 +283,97 @@ def test_of_the_extras_only_headers_are_sent(connect: Connect, sent: Sent) -> No
         }
         assert "made-up-key" not in str(request.url)
     assert len(sent) == 3
+
+
+SWITCHES = {
+    True: [True, "true", "True", " TRUE ", "y", "Y", "yes", "on", "t", "1"],
+    False: [False, "false", "n", "no", "off", "f", "0"],
+}
+
+
+@pytest.mark.parametrize(("value", "on"), [(value, on) for on, values in SWITCHES.items() for value in values])
+def test_every_way_to_write_a_switch(connect: Connect, value: Any, on: bool) -> None:
+    settings = connect(extra={"trust_env": value, "verify": value}).settings
+    assert (settings.trust_env, settings.verify) == (on, on)
+
+
+@pytest.mark.parametrize("value", ["", " ", None])
+def test_a_switch_that_is_empty_has_its_default(connect: Connect, value: Any) -> None:
+    settings = connect(extra={"trust_env": value, "verify": value}).settings
+    assert (settings.trust_env, settings.verify) == (True, True)
+
+
+def test_limits_are_extras(connect: Connect) -> None:
+    extra = {"max_answer_bytes": "1000", "max_nesting": 3, "answer_deadline": "2.5", "max_line_bytes": ""}
+    hook = connect(extra=extra)
+    assert hook.settings.limits == Limits(max_answer_bytes=1000, max_nesting=3, answer_deadline=2.5)
+    assert hook.client.limits == hook.settings.limits
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"extra": {"timeout": "soon"}}, "extra 'timeout'"),
+        ({"extra": {"timeout": [1, float("inf")]}}, "extra 'timeout'"),
+        ({"extra": {"trust_env": "perhaps"}}, "extra 'trust_env'"),
+        ({"extra": {"page_size": 2001}}, "extra 'page_size'"),
+        ({"extra": {"max_nesting": 0}}, "max_nesting=0"),
+        ({"extra": {"answer_deadline": "soon"}}, "answer_deadline='soon'"),
+        ({"extra": {"proxies": "http://[made-up-secret"}}, "extra 'proxies'"),
+        ({"extra": {"secret_headers": {"X": "made-up-secret\n"}}}, "extra 'secret_headers'"),
+        ({"extra": {"headers": {"X": "made-up-secret"}}}, "name it 'secret_headers'"),
+        ({"password": "made-up-secret\nmade-up"}, "password that is not a token"),
+        ({"password": "made-up-secret ☃"}, "password that is not a token"),
+        ({"host": "https://ana:made-up-secret@acme.example"}, "credentials"),
+        ({"host": "https://[acme"}, "host"),
+    ],
+    ids=str,
+)
+def test_a_bad_field_is_named_and_not_the_id_of_a_test(connect: Connect, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=re.escape(said)) as caught:
+        connect(**fields).get_conn()
+    assert "The connection 'curation_default' has" in str(caught.value)
+    connected, message = connect(**fields).test_connection()
+    assert not connected
+    assert said in message
+    assert "curation_default" not in message
+    assert "made-up-secret" not in f"{caught.value} {message}"
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "told"),
+    [
+        ("http://acme.example", {"password": TOKEN}, True),
+        ("http://acme.example", {"login": "ana"}, True),
+        ("http://acme.example", {"extra": {"secret_headers": {"X": "1"}}}, True),
+        ("http://10.0.0.1:8082", {"password": TOKEN}, True),
+        ("http://acme.example", {}, False),
+        ("https://acme.example", {"password": TOKEN}, False),
+        ("http://localhost:8082", {"password": TOKEN}, False),
+        ("http://127.0.0.5", {"password": TOKEN}, False),
+        ("http://[::1]:8082", {"password": TOKEN}, False),
+    ],
+)
+def test_credentials_in_clear_are_told(
+    connect: Connect, host: str, fields: dict[str, Any], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(host=host, **fields).get_conn()
+    assert ("travel in clear" in caplog.text) is told
+
+
+def test_the_basic_value_is_a_secret(connect: Connect) -> None:
+    hook = connect(login="ana", password="made-up")
+    assert set(hook.settings.secrets) == {"made-up", b64encode(b"ana:made-up").decode()}
+
+
+def test_airflow_masks_the_extra_headers() -> None:
+    """By the name of the extra, as its forms and its API do."""
+    try:
+        from airflow.sdk.log import redact
+    except ImportError:
+        from airflow.utils.log.secrets_masker import redact  # type: ignore[no-redef]
+    assert "seen-by-all" not in str(redact({HEADERS_EXTRA: {"X-Gateway-Key": "seen-by-all"}}))
+    assert "seen-by-all" in str(redact({"headers": {"X-Gateway-Key": "seen-by-all"}}))
 
 
 # The session, and HttpHook's own run()
@@ -383,7 +484,7 @@ def test_test_connection_names_a_bad_connection(connect: Connect) -> None:
 
 def test_form_of_airflow_2() -> None:
     pytest.importorskip("flask_appbuilder", reason="Airflow 3 reads the form from the provider's metadata")
-    from wtforms import BooleanField, Form, IntegerField, StringField
+    from wtforms import BooleanField, FloatField, Form, IntegerField, PasswordField, StringField
 
     widgets = CurationAuditHook.get_connection_form_widgets()
 
@@ -394,9 +495,15 @@ def test_form_of_airflow_2() -> None:
         "cert": StringField,
         "proxies": StringField,
         "trust_env": BooleanField,
-        "headers": StringField,
+        "secret_headers": PasswordField,
         "page_size": IntegerField,
         "concurrency": IntegerField,
+        "max_answer_bytes": IntegerField,
+        "max_json_bytes": IntegerField,
+        "max_json_objects": IntegerField,
+        "max_line_bytes": IntegerField,
+        "max_nesting": IntegerField,
+        "answer_deadline": FloatField,
     }
     form = type("ConnectionForm", (Form,), dict(widgets))
     for data, valid in (({}, True), ({"page_size": 2000, "concurrency": 8}, True), ({"page_size": 2001}, False),

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tests.support.audit_server import Server
+from tests.support.audit_server import RawServer, Server
 
 
 @pytest.fixture
@@ -21,3 +21,10 @@ def server() -> Iterator[Server]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def raw_server() -> Iterator[RawServer]:
+    server = RawServer()
+    yield server
+    server.close()

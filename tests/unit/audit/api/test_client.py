@@ -10,11 +10,9 @@ from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings
 
 from airflow_provider_curation.audit import errors
-from airflow_provider_curation.audit.api import client as module
 from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.query import Query
@@ -128,16 +126,6 @@ def test_an_encoding_that_was_not_asked_for_is_refused(server: Server) -> None:
 def test_gzip_of_several_members_is_whole(server: Server) -> None:
     server.answers = [ok(gzip.compress(EMPTY[:9]) + gzip.compress(EMPTY[9:]), Content_Encoding="gzip")]
     assert make_client(server).read_json(QUERY, bytes) == EMPTY
-
-
-@settings(UNHURRIED, max_examples=100)
-@given(st.binary(max_size=200), st.integers(0, 100))
-def test_gzip_bodies_are_whole_or_refused(content: bytes, missing: int) -> None:
-    packed = gzip.compress(content)
-    assert module._gunzip(QUERY.asked, packed) == content
-    if missing:
-        with pytest.raises(errors.CutAnswerError):
-            module._gunzip(QUERY.asked, packed[:-missing])
 
 
 # Redirects
