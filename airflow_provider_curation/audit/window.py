@@ -98,12 +98,20 @@ class Window:
             yield Window(start, end)
             start = end
 
-    def divide(self, parts: int) -> list[Window]:
-        """Give at most ``parts`` contiguous windows of nearly the same width that together are this one."""
-        seconds = int(self.width.total_seconds())
-        parts = max(1, min(parts, seconds))
-        edges = [self.start + timedelta(seconds=seconds * part // parts) for part in range(parts + 1)]
-        return [Window(start, end) for start, end in pairwise(edges)]
+    @property
+    def seconds(self) -> int:
+        """The width in seconds."""
+        return int(self.width.total_seconds())
+
+    def divide(self, parts: int) -> Iterator[Window]:
+        """Give at most ``parts`` contiguous windows of nearly the same width that together are this one, in order.
+
+        A window has whole seconds, so there are no more parts than seconds.
+        """
+        parts = max(1, min(parts, self.seconds))
+        edges = (self.start + timedelta(seconds=self.seconds * part // parts) for part in range(parts + 1))
+        for start, end in pairwise(edges):
+            yield Window(start, end)
 
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end

@@ -239,7 +239,7 @@ class CurationAuditHook(HttpHook):
         source = self._json_source(dry_run)
         total = 0
         for part in window.split(REQUEST_WIDTH):
-            count = source.count(part, threading.Event())
+            count = source.count(part, threading.Event()).total
             if count is None:
                 # A server that does not count is read.
                 reader = WindowReader(source, part)

@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import IO, Any, TypeVar
 
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
+    Asked,
     RowLimitError,
     WindowTooWideError,
 )
@@ -83,6 +84,7 @@ class Client:
     :param cap: rows of policies that a CSV answer holds at the most: the last event may be cut.
     :param counts_rows: ``num_of_rows`` is a number of CSV rows, not of events.
     :param most: events of a window that fit into a CSV answer.
+    :param holes: requests, by number from 0, that are answered without events and without a count.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Client:
         ended: bool = True,
         columns: list[str] = COLUMNS,
         pretty: bool = False,
+        totals: bool = True,
+        holes: Collection[int] = (),
     ) -> None:
         self.events = sorted(events, key=lambda each: each["id"])
         self.throttled = False
@@ -114,9 +118,11 @@ class Client:
         self._ended = ended
         self._columns = columns
         self._pretty = pretty
+        self._totals = totals
+        self._holes = holes
 
-    def entitled(self) -> bool | None:
-        return self._entitled
+    def read_path(self, asked: Asked, decode: Callable[[bytes], _T]) -> _T:
+        return decode(json.dumps({} if self._entitled is None else {"entitled": self._entitled}).encode())
 
     def _within(self, query: Query) -> list[Event]:
         self.queries.append(query)
@@ -125,13 +131,16 @@ class Client:
             raise WindowTooWideError(query.asked, "400")
         params = query.params()
         start, end = params["created_at_start"], params["created_at_end"]
+        if len(self.queries) - 1 in self._holes:
+            return []
         return [each for each in self.events if start <= each["created_at"] < end]
 
     def read_json(self, query: Query, decode: Callable[[bytes], _T], stop: threading.Event | None = None) -> _T:
         within = self._within(query)
         ordered = within if query.direction == "asc" else within[::-1]
         data = ordered[query.offset : query.offset + query.num_of_rows]
-        meta = {"total_count": len(within)} if query.include_total else {}
+        hole = len(self.queries) - 1 in self._holes
+        meta = {"total_count": len(within)} if query.include_total and self._totals and not hole else {}
         return decode(json.dumps({"data": data or None, "meta": meta}, indent=1 if self._pretty else None).encode())
 
     def read_zip(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None = None) -> _T:

@@ -23,6 +23,7 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.pages.page import EndInclusiveError, EventKey, EventMark, Page, Tally, make_page
 from airflow_provider_curation.audit.reading.reader import WindowReader
+from airflow_provider_curation.audit.reading.source import Counted
 from airflow_provider_curation.audit.window import Window, format_utc
 
 #: Machines that run other tests beside these are slow.
@@ -110,6 +111,8 @@ class Source:
         self.peak = 0
         self.bodies: list[weakref.ref[io.BytesIO]] = []
         self._lock = threading.Lock()
+        #: Of each request's thread: whether its page begins with the last event of the page before.
+        self._asking = threading.local()
 
     @property
     def concurrency(self) -> int:
@@ -147,17 +150,20 @@ class Source:
     def _count(self, window: Window) -> int | None:
         return len(self._within(window)) if self.totals else None
 
-    def count(self, window: Window, stop: threading.Event) -> int | None:
+    def count(self, window: Window, stop: threading.Event) -> Counted:
         with self._request(stop):
-            return self._count(window)
+            return Counted(self._count(window), max((event.id for event in self._within(window)), default=None))
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         with self._request(stop) as number:
-            return changed(self._page(number, window, 0, self.rows, self._count(window)), total=self._count(window))
+            total = self._count(window)
+            self._asking.overlaps = False
+            return changed(self._page(number, window, 0, self.rows, total), total=total)
 
     def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
         with self._request(stop) as number:
             rows = self.rows if remaining is None else min(self.rows, remaining)
+            self._asking.overlaps = True
             return self._page(number, window, offset, rows, remaining)
 
     def _page(self, number: int, window: Window, offset: int, rows: int, remaining: int | None) -> Page:
@@ -173,7 +179,7 @@ class Source:
             raise EndInclusiveError(query.asked, "an event at the end")
         if not self.whole_rows and remaining is not None and 1 < len(given) < remaining:
             given = given[:-1]
-        return self.made(given, overlaps=offset > 0)
+        return self.made(given, self._asking.overlaps)
 
     def made(self, given: Sequence[Event], overlaps: bool) -> Page:
         new = given[1:] if overlaps else given

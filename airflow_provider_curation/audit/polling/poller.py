@@ -139,9 +139,9 @@ class Poller:
         if window.start >= settled - _BEHIND:
             return window
         behind = Window(window.start, min(settled, window.end, window.start + REQUEST_WIDTH))
-        total = self._source.count(behind, self._stop)
+        total = self._source.count(behind, self._stop).total
         parts = 6 if total is None else -(-total // _PART_EVENTS)
-        first = behind.divide(parts)[0]
+        first = next(behind.divide(parts))
         # Wider than the overlap of the next part, or reading would not get on.
         return Window(first.start, min(max(first.end, first.start + 2 * self.search.settle_time), window.end))
 
@@ -219,13 +219,22 @@ class Poller:
     def _go_on(self, window: Window, page: Page) -> bool:
         """Return whether the page just taken is the last; if many more follow, read them in slices."""
         if page.total is None:
-            return not page.tally.read
+            return not page.tally.read and self._ends(window)
         last = self._cursor.last_second(window)
         left = page.total - self._cursor.known(window)
         if last is not None and left > _PAGES_ONE_BY_ONE * self._source.rows:
             self._read(Window(to_utc(last), window.end))
             return False
         return left == 0
+
+    def _ends(self, window: Window) -> bool:
+        """Ask again whether nothing is new: without a count, an end is believed only when it was seen twice."""
+        known = self._cursor.known(window)
+        page = self._source.tail(window, known, self._stop)
+        page.body.close()
+        if not known:
+            return not page.count
+        return page.count == 1 and page.first is not None and page.first[0] == self._cursor.last_id(window)
 
     def _find_late(self, window: Window, total: int | None) -> bool:
         """Read the parts of the window that hold other events than are known; all of it if it is small."""
@@ -240,7 +249,7 @@ class Poller:
     def _differing(self, window: Window) -> list[Window]:
         """Return small parts in which the server counts other events than are known."""
         known = self._cursor.known(window)
-        total = self._source.count(window, self._stop)
+        total = self._source.count(window, self._stop).total
         if total == known:
             return []
         if window.width <= _SECOND or max(known, total or 0) <= self._source.rows:

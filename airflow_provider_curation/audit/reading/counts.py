@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Final
 
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import (
@@ -17,16 +18,18 @@ from airflow_provider_curation.audit.errors import (
     NotEntitledError,
     UnexpectedAnswerError,
 )
-from airflow_provider_curation.audit.reading.source import PageSource
+from airflow_provider_curation.audit.reading.source import Counted, PageSource, check_plausible
 from airflow_provider_curation.audit.retention import check_remembered
-from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.audit.window import Window, format_utc
 
 log = logging.getLogger(__name__)
 
 _SECOND = timedelta(seconds=1)
+#: Slices of a span after which its count is checked, if much fewer events were found than it promised.
+_SLICES_UNCHECKED: Final = 256
 
-#: Counts several windows, in their order; ``None`` where the server gives no count.
-CountAll = Callable[[Sequence[Window]], list[int | None]]
+#: Counts several windows, and returns what the server says of each, in their order.
+CountAll = Callable[[Sequence[Window]], list[Counted]]
 
 
 @dataclass
@@ -36,12 +39,18 @@ class Span:
     :param before: events that the server counted before reading; ``None`` if it gave no count.
     :param after: the same, after reading.
     :param read: events read.
+    :param newest: the highest id of an event that the server showed while it counted; ``None`` if it showed none.
+    :param highest: the highest id that was read.
+    :param slices: slices read.
     """
 
     window: Window
     before: int | None = None
     after: int | None = None
     read: int = 0
+    newest: int | None = None
+    highest: int | None = None
+    slices: int = 0
 
     @property
     def reconciled(self) -> bool:
@@ -85,9 +94,11 @@ class WindowCounts:
         :raises IncompleteExportError: if it counted more events in an earlier reading.
         :raises NotEntitledError: if it counts no events because it is not entitled to Curation.
         :raises UnexpectedAnswerError: if it counts events that cannot be asked for.
+        :raises ContradictoryAnswerError: if it counts more events than there can be.
         """
-        for span, total in zip(self.spans, self._count(count_all), strict=True):
-            span.before = total
+        for span, counted in zip(self.spans, self._count(count_all), strict=True):
+            check_plausible(Asked(AUDIT_PATH, span.window), span.window, counted.total)
+            span.before, span.newest = counted.total, counted.newest
         if self._source.end_inclusive:
             self._check_last_seconds(count_all)
         self._check_forgotten()
@@ -97,26 +108,54 @@ class WindowCounts:
             log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
 
     def count_after(self, count_all: CountAll) -> None:
-        """Count every span again and compare what was read with both counts.
+        """Count every span again, and compare what was read with both counts and with the events shown beside them.
 
         :raises IncompleteExportError: if they differ.
         :raises NotEntitledError: as :meth:`count_before`.
         """
-        for span, total in zip(self.spans, self._count(count_all), strict=True):
-            span.after = total
+        for span, counted in zip(self.spans, self._count(count_all), strict=True):
+            span.after = counted.total
+            shown = [number for number in (span.newest, counted.newest) if number is not None]
+            span.newest = max(shown, default=None)
         if self.before is None and not any(span.read for span in self.spans):
             check_entitled(self._source.entitled, self.window)
         for span in self.spans:
-            if span.before is None and span.after is None:
-                continue
-            if not span.reconciled:
+            has_count = span.before is not None or span.after is not None
+            if has_count and not span.reconciled:
                 raise IncompleteExportError(
                     f"{span.window}: {span.read} events were read, but the server counted {span.before} before and "
                     f"{span.after} after reading. Events arrived or disappeared meanwhile: export the window again "
                     "once it has settled (a longer settle_time), and before the server's retention reaches it."
                 )
+            if span.newest is not None and (span.highest is None or span.highest < span.newest):
+                raise IncompleteExportError(
+                    f"{span.window}: the server showed event {span.newest} when it was asked to count, but "
+                    f"{'no event' if span.highest is None else f'none above {span.highest}'} was read. Export the "
+                    "window again; if it lasts, compare it with the server's own audit page."
+                )
 
-    def _count(self, count_all: CountAll) -> list[int | None]:
+    def finish_slice(self, span: Span, end: datetime, count_all: CountAll) -> None:
+        """Note that a span was read up to ``end``, and check that its count is not far from what was found so far.
+
+        A count that is wrong by orders of magnitude would be found out only after as many slices as it promises.
+
+        :raises IncompleteExportError: if the events read and the count of the rest are not the span's count.
+        """
+        span.slices += 1
+        if span.before is None or span.slices < _SLICES_UNCHECKED or span.slices & (span.slices - 1):
+            return
+        promised = span.before * ((end - span.window.start) / span.window.width)
+        if end >= span.window.end or 2 * span.read >= promised:
+            return
+        [rest] = count_all([Window(end, span.window.end)])
+        if rest.total is not None and span.read + rest.total != span.before:
+            raise IncompleteExportError(
+                f"{span.window}: the server counted {span.before} events, but {span.read} were read up to "
+                f"{format_utc(end)}, and it counts {rest.total} from there on. Export the window again once it has "
+                "settled; if it lasts, compare the numbers with the server's own audit page."
+            )
+
+    def _count(self, count_all: CountAll) -> list[Counted]:
         inclusive = self._source.end_inclusive
         counts = count_all([span.window for span in self.spans])
         # One of the counts may show that the end is inclusive, after others were asked.
@@ -145,7 +184,7 @@ class WindowCounts:
         for span in self.spans:
             end = span.window.end
             windows = [Window(end - _SECOND, end + _SECOND), Window(end - _SECOND, end), Window(end, end + _SECOND)]
-            both, last, following = count_all(windows)
+            both, last, following = (counted.total for counted in count_all(windows))
             if both is not None and last is not None and following is not None and both != last + following:
                 raise UnexpectedAnswerError(
                     Asked(AUDIT_PATH, span.window),

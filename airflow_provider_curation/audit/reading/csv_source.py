@@ -12,12 +12,12 @@ from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, REQUEST_WIDTH
-from airflow_provider_curation.audit.errors import RowLimitError, UnexpectedAnswerError
+from airflow_provider_curation.audit.errors import IncompleteExportError, RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, CsvPage, csv_page
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.reading.json_source import JsonSource
-from airflow_provider_curation.audit.reading.source import fewer_rows
+from airflow_provider_curation.audit.reading.source import Counted, fewer_rows
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 
@@ -72,7 +72,7 @@ class CsvSource:
     def entitled(self) -> bool | None:
         return is_entitled(self._client)
 
-    def count(self, window: Window, stop: threading.Event) -> int | None:
+    def count(self, window: Window, stop: threading.Event) -> Counted:
         return self._json.count(window, stop)
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
@@ -80,31 +80,42 @@ class CsvSource:
         if not self._dry_run:
             # The slice's last event has a row for each policy; an event of the dry-run stream has one row anyway.
             self._last_rows[window] = max(1, *(_policies(line) for line in newest.lines()), 0)
-        page = self._csv(window, 0, newest.total, stop)
+        page = self._csv(window, 0, newest.total, stop, overlaps=False)
         return page if newest.total is None else replace(page, total=newest.total)
 
     def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
-        return self._csv(window, offset, remaining, stop)
+        return self._csv(window, offset, remaining, stop, overlaps=True)
 
     def read_header(self, window: Window) -> bytes:
-        """Return the server's header line, asking for it if no answer was read: an empty export has one too."""
+        """Return the server's header line, asking for it if no answer was read: an empty export has one too.
+
+        :raises IncompleteExportError: if that answer shows that the window is not empty after all.
+        """
         if self._header is None:
-            self._csv(next(window.split(REQUEST_WIDTH)), 0, 0, threading.Event())
+            part = next(window.split(REQUEST_WIDTH))
+            page = self._csv(part, 0, 0, threading.Event(), overlaps=False)
+            if page.answer_rows:
+                raise IncompleteExportError(
+                    f"{part}: no events were read, since the server counted none, and then it gave {page.answer_rows} "
+                    "rows. Export the window again once it has settled (a longer settle_time)."
+                )
         assert self._header is not None
         return self._header + self._line_break
 
-    def _csv(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> CsvPage:
+    def _csv(
+        self, window: Window, offset: int, remaining: int | None, stop: threading.Event, overlaps: bool
+    ) -> CsvPage:
         # Every server gives a few events at once; for more, ask as if the server gave 500,000.
         few = remaining is not None and remaining <= CSV_ROWS_OLDER
         rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
         end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
-        decode = partial(csv_page, query, wanted=self._wanted, overlaps=offset > 0, end=end, treatment=self._treatment)
+        decode = partial(csv_page, query, wanted=self._wanted, overlaps=overlaps, end=end, treatment=self._treatment)
         try:
             page = self._client.read_zip(query, decode, stop)
         except RowLimitError as error:
             self.rows = fewer_rows(error, rows, CSV_ROWS_OLDER)
-            return self._csv(window, offset, remaining, stop)
+            return self._csv(window, offset, remaining, stop, overlaps)
         self._seen_rows = max(self._seen_rows, page.answer_rows)
         header = page.header.rstrip(b"\r\n")
         if self._header is None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 
 from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
-from airflow_provider_curation.audit.errors import RowLimitError
+from airflow_provider_curation.audit.errors import ContradictoryAnswerError, RowLimitError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page
-from airflow_provider_curation.audit.reading.source import fewer_rows
+from airflow_provider_curation.audit.reading.source import Counted, check_plausible, fewer_rows
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 
@@ -62,8 +61,9 @@ class JsonSource:
     def entitled(self) -> bool | None:
         return is_entitled(self._client)
 
-    def count(self, window: Window, stop: threading.Event) -> int | None:
-        return self.newest(window, stop).total
+    def count(self, window: Window, stop: threading.Event) -> Counted:
+        page = self.newest(window, stop)
+        return Counted(page.total, page.last[0] if page.last else None)
 
     def newest(self, window: Window, stop: threading.Event) -> Page:
         """Return a page of the window's newest event, with the window's total."""
@@ -71,7 +71,7 @@ class JsonSource:
         inclusive = self.end_inclusive
         query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
         try:
-            return self._client.read_json(query, partial(json_page, query), stop)
+            return self._client.read_json(query, lambda body: _consistent(query, json_page(query, body)), stop)
         except EndInclusiveError:
             if inclusive:
                 raise
@@ -79,10 +79,10 @@ class JsonSource:
             return self.newest(window, stop)
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
-        return self._json(window, 0, self.rows, stop, include_total=True)
+        return self._json(window, 0, self.rows, stop, include_total=True, overlaps=False)
 
     def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
-        return self._json(window, offset, self.rows, stop)
+        return self._json(window, offset, self.rows, stop, include_total=False, overlaps=True)
 
     def tail(self, window: Window, known: int, stop: threading.Event) -> Page:
         """Return the page behind the events that are known, with the total; it begins with the last one of them."""
@@ -101,8 +101,8 @@ class JsonSource:
         offset: int,
         rows: int,
         stop: threading.Event,
-        include_total: bool = False,
-        overlaps: bool | None = None,
+        include_total: bool,
+        overlaps: bool,
     ) -> Page:
         query = Query(
             window, rows, offset, include_total=include_total, dry_run=self._dry_run, end_inclusive=self.end_inclusive
@@ -110,11 +110,26 @@ class JsonSource:
 
         def decode(body: bytes) -> Page:
             with self._decoding:
-                overlapping = offset > 0 if overlaps is None else overlaps
-                return json_page(query, body, self._wanted, overlapping, self._treatment, self._marked)
+                page = json_page(query, body, self._wanted, overlaps, self._treatment, self._marked)
+            return _consistent(query, page)
 
         try:
             return self._client.read_json(query, decode, stop)
         except RowLimitError as error:
             self.rows = fewer_rows(error, rows, rows // 2)
             return self._json(window, offset, self.rows, stop, include_total, overlaps)
+
+
+def _consistent(query: Query, page: Page) -> Page:
+    """Return a page whose total goes with its window and its events.
+
+    :raises ContradictoryAnswerError: for a total that cannot be, for more events than it counts, or for none where it
+        counts some.
+    """
+    check_plausible(query.asked, query.window, page.total)
+    if page.total is not None:
+        seen = query.offset + page.count
+        if (page.count and page.total < seen) or (not page.count and page.total > seen):
+            came_back = f"total_count {page.total} beside {page.count} events from offset {query.offset} on"
+            raise ContradictoryAnswerError(query.asked, came_back)
+    return page

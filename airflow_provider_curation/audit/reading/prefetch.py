@@ -13,7 +13,7 @@ from typing import TypeVar
 from airflow_provider_curation.audit.errors import StoppedError
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.reading.slices import PagePlan, PageSize, Slice, SlicePlan
-from airflow_provider_curation.audit.reading.source import PageSource
+from airflow_provider_curation.audit.reading.source import Counted, PageSource
 from airflow_provider_curation.audit.window import Window
 
 _R = TypeVar("_R")
@@ -59,7 +59,7 @@ class Requests:
                 if future.done():
                     return future.result()
 
-    def count_all(self, windows: Sequence[Window]) -> list[int | None]:
+    def count_all(self, windows: Sequence[Window]) -> list[Counted]:
         """Return the server's counts of several windows, which are asked for side by side."""
         asked = [self.submit(self._source.count, window) for window in windows]
         return [self.take(future) for future in asked]

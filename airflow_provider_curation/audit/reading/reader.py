@@ -22,7 +22,7 @@ from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page, 
 from airflow_provider_curation.audit.reading.counts import WindowCounts
 from airflow_provider_curation.audit.reading.prefetch import Prefetch, Requests, page_size
 from airflow_provider_curation.audit.reading.slices import Slice, SlicePlan
-from airflow_provider_curation.audit.reading.source import PageSource
+from airflow_provider_curation.audit.reading.source import PageSource, check_plausible
 from airflow_provider_curation.audit.window import Window
 
 log = logging.getLogger(__name__)
@@ -95,25 +95,37 @@ class WindowReader:
         self._requests = Requests(self._source, self.window, self._stop)
         try:
             self.counts.count_before(self._requests.count_all)
-            self._plan = SlicePlan.of(self.counts.spans, page_size(self._source))
+            self._plan = SlicePlan(self.counts.spans, page_size(self._source))
             self._prefetch = Prefetch(self._source, self._plan, self._requests)
             while part := self._plan.current():
                 self._prefetch.refill()
-                for page in self._read(part):
+                pages = self._read(part)
+                if pages is None:
+                    continue
+                for page in pages:
                     self._prefetch.refill()
                     part.span.read += page.tally.read
+                    if page.last:
+                        part.span.highest = max(part.span.highest or 0, page.last[0])
                     self.tally.add(page.tally)
                     yield page
                     page.body.close()
+                if whole := part.finish(sum(page.tally.read for page in pages)):
+                    raise IncompleteExportError(
+                        f"{whole.window}: {whole.read} events were read in parts, but the server counted {whole.total} "
+                        "before it was divided. Export the window again once it has settled; if it lasts, compare the "
+                        "numbers with the server's own audit page."
+                    )
+                self.counts.finish_slice(part.span, part.window.end, self._requests.count_all)
             self.counts.count_after(self._requests.count_all)
         finally:
             self._requests.close()
 
-    def _read(self, part: Slice) -> list[Page]:
+    def _read(self, part: Slice) -> list[Page] | None:
         """Return the pages of the current slice, all of them, and take it off the plan.
 
-        A slice that is too large, or that has to be counted in another way first, gives none and stays on the plan, in
-        parts or as it is.
+        A slice that is too large, or that has to be counted in another way first, stays on the plan, in parts or as it
+        is: ``None``.
         """
         for reading in range(1, _READINGS + 1):
             try:
@@ -123,12 +135,12 @@ class WindowReader:
                 if self._source.end_inclusive:
                     raise
                 self._end_is_inclusive()
-                return []
+                return None
             except IncompleteCsvError:
                 if part.window.width <= timedelta(seconds=1):
                     raise
                 self._divide(part, 2)
-                return []
+                return None
             except RowsShiftedError as error:
                 log.warning("Reading %d of %s is not consistent: %s", reading, part.window, error)
                 if reading == _READINGS:
@@ -138,17 +150,17 @@ class WindowReader:
                     ) from error
                 self._prefetch.drop(part)
                 self._stop.wait(reading - 0.5)
-        if pages is None:
-            return []
-        self._plan.finish()
+        if pages is not None:
+            self._plan.finish()
         return pages
 
     def _slice_pages(self, part: Slice) -> list[Page] | None:
         """Return a slice's pages, or ``None`` if it was too large and has been divided."""
-        page = self._prefetch.first(part)
+        page = self._first(part)
+        check_plausible(Asked(AUDIT_PATH, part.window), part.window, page.total)
         size = page_size(self._source)
         if page.total is not None and part.is_oversized(page.total, size):
-            self._divide(part, -(-page.total // size.slice_rows))
+            self._divide(part, -(-page.total // size.slice_rows), page.total)
             return None
         if part.pages is None:
             self._prefetch.plan_pages(part, page)
@@ -159,6 +171,9 @@ class WindowReader:
         place = page.count - 1
         while page.count and (total is None or place + 1 < total):
             self._prefetch.refill()
+            if total is None and place >= 2 * size.slice_rows and part.window.seconds > 1:
+                self._divide(part, 2)
+                return None
             following = self._following(part, pages, place)
             if total is None and following.count == 1:
                 break
@@ -166,10 +181,32 @@ class WindowReader:
             self.arrived += following.tally.read
             page = following
             place += following.count - 1
+            # A server that gives no total may go on for ever.
+            check_plausible(Asked(AUDIT_PATH, part.window), part.window, place + 1)
+        if total is None:
+            self._check_end(part, pages[-1])
         read = sum(each.tally.read for each in pages)
         if total is not None and read != total:
             raise RowsShiftedError(Asked(AUDIT_PATH, part.window), f"{read} events where the server counted {total}")
         return pages
+
+    def _first(self, part: Slice) -> Page:
+        """Return a slice's first page; without a total, an empty one only if it came twice."""
+        page = self._prefetch.first(part)
+        if page.total is None and not page.count:
+            self._prefetch.drop(part)
+            page = self._prefetch.first(part)
+        return page
+
+    def _check_end(self, part: Slice, page: Page) -> None:
+        """Check that the last page of a slice that has no total ends with the newest event that the server shows.
+
+        :raises RowsShiftedError: if it does not.
+        """
+        [counted] = self._requests.count_all([part.window])
+        if counted.newest is not None and (page.last is None or page.last[0] < counted.newest):
+            came_back = f"an end before event {counted.newest}, which the server shows elsewhere"
+            raise RowsShiftedError(Asked(AUDIT_PATH, part.window), came_back)
 
     def _following(self, part: Slice, pages: list[Page], place: int) -> Page:
         """Return the page that begins with the last event so far, which stands at ``place``."""
@@ -180,10 +217,10 @@ class WindowReader:
             self._fit_plan(part, pages, place)
             following = self._prefetch.page(part, place)
         _check_overlap(part, pages[-1], following)
-        for _ in range(1, _READINGS):
-            if total is None or following.count > 1:
+        # The overlap alone is the end if there is no total, and it came twice; else a page can come short.
+        for _ in range(1, 2 if total is None else _READINGS):
+            if following.count > 1:
                 return following
-            # The overlap alone, where the server counted more: a page can come short.
             following = self._prefetch.page(part, place)
             _check_overlap(part, pages[-1], following)
         if total is not None and following.count < 2:
@@ -198,9 +235,9 @@ class WindowReader:
             self._prefetch.drop_pages(part)
             part.pages.misfit(place, [page.count for page in pages], page_size(self._source))
 
-    def _divide(self, part: Slice, parts: int) -> None:
+    def _divide(self, part: Slice, parts: int, total: int | None = None) -> None:
         self._prefetch.drop(part)
-        self._plan.divide(parts)
+        self._plan.divide(parts, total)
 
     def _end_is_inclusive(self) -> None:
         """Ask for ends that are one second earlier from now on, and count again that way."""
@@ -208,6 +245,7 @@ class WindowReader:
         self._source.end_inclusive = True
         for part in self._plan.open:
             self._prefetch.drop(part)
+            part.forget_totals()
         self.counts.count_before(self._requests.count_all)
 
 

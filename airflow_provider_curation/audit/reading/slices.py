@@ -7,8 +7,8 @@ quadratic. Its pages overlap, which shows rows that shift.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 
 from airflow_provider_curation.audit.reading.counts import Span
@@ -82,17 +82,50 @@ class PagePlan:
 
 
 @dataclass(eq=False)
+class Divided:
+    """A slice that was too large and is read in parts.
+
+    :param total: events that the server counted in it; ``None`` if it did not.
+    :param read: events read of its parts.
+    """
+
+    window: Window
+    total: int | None
+    whole: Divided | None
+    read: int = 0
+
+
+@dataclass(eq=False)
 class Slice:
     """A part of a span that is read at once.
 
+    :param whole: what it is a part of, if that had to be divided.
     :param begun: its first page was asked for.
     :param pages: its other pages; ``None`` until the first one has arrived.
     """
 
     window: Window
     span: Span
+    whole: Divided | None = None
     begun: bool = False
     pages: PagePlan | None = None
+
+    def finish(self, read: int) -> Divided | None:
+        """Count its events in with those of what it is a part of; return what then does not add up, if anything."""
+        whole = self.whole
+        while whole:
+            whole.read += read
+            if whole.window.end == self.window.end and whole.total not in (None, whole.read):
+                return whole
+            whole = whole.whole
+        return None
+
+    def forget_totals(self) -> None:
+        """Forget what the server counted in what the slice is a part of, since it is counted in another way now."""
+        whole = self.whole
+        while whole:
+            whole.total = None
+            whole = whole.whole
 
     def restart(self) -> None:
         """Forget what was asked for, so that the slice is read from its beginning."""
@@ -111,80 +144,85 @@ class PageRequest:
     offset: int | None = None
 
 
-@dataclass
 class SlicePlan:
     """The slices of a window, in order of time: those whose pages are asked for, and those that wait.
 
-    :param planned: slices so far, those that had to be divided included.
+    Slices that wait are planned when their turn comes, so that no count makes the plan large.
     """
 
-    planned: int = 0
-    _open: deque[Slice] = field(default_factory=deque)
-    _waiting: deque[Slice] = field(default_factory=deque)
-    _one_page_each: bool = False
-
-    @classmethod
-    def of(cls, spans: Iterable[Span], size: PageSize) -> SlicePlan:
+    def __init__(self, spans: Iterable[Span] = (), size: PageSize | None = None) -> None:
         """Plan the slices of counted spans; a span without a count is one slice, and one of no events none."""
-        plan = cls()
+        #: Slices so far, including those that had to be divided.
+        self.planned = 0
+        #: Slices that were opened, and between them the ones that wait.
+        self._order: deque[Slice | Iterator[Slice]] = deque()
         total: int | None = 0
         for span in spans:
             if span.before is None:
                 total = None
-                plan._waiting.append(Slice(span.window, span))
-            elif span.before:
+                self._order.append(self._parts(span.window, span, 1))
+            elif span.before and size is not None:
                 total = None if total is None else total + span.before
-                parts = span.window.divide(-(-span.before // size.slice_rows))
-                plan._waiting.extend(Slice(part, span) for part in parts)
-        plan.planned = len(plan._waiting)
-        plan._one_page_each = bool(total and total / plan.planned <= size.rows)
-        return plan
+                self._order.append(self._parts(span.window, span, -(-span.before // size.slice_rows)))
+        self._one_page_each = bool(total and size and total / self.planned <= size.rows)
 
     @property
-    def open(self) -> tuple[Slice, ...]:
-        """The slices whose pages are asked for, in order."""
-        return tuple(self._open)
+    def open(self) -> list[Slice]:
+        """The slices that were opened, in order."""
+        return [part for part in self._order if isinstance(part, Slice)]
 
     def current(self) -> Slice | None:
         """Return the slice whose turn it is to be read; ``None`` at the end."""
-        if not self._open and self._waiting:
-            self._open.append(self._waiting.popleft())
-        return self._open[0] if self._open else None
+        return self._first(lambda part: True)
 
     def finish(self) -> None:
         """Take the current slice off the plan."""
-        self._open.popleft()
+        self._order.popleft()
 
-    def divide(self, parts: int) -> None:
-        """Put the current slice's parts in its place."""
-        part = self._open.popleft()
-        smaller = [Slice(window, part.span) for window in part.window.divide(parts)]
-        self._open.extendleft(reversed(smaller))
-        self.planned += len(smaller)
+    def divide(self, parts: int, total: int | None) -> None:
+        """Put the current slice's parts in its place.
+
+        :param total: events that the server counted in it.
+        """
+        part = self._order.popleft()
+        assert isinstance(part, Slice)
+        whole = Divided(part.window, total, part.whole)
+        self._order.appendleft(self._parts(part.window, part.span, parts, whole))
 
     def next_request(self, limit: int) -> PageRequest | None:
         """Return the page to ask for next, in the order in which pages are wanted; it is then taken as asked for.
 
         :param limit: pages that may be in flight.
         """
-        left = sum(part.pages.left for part in self._open if part.pages)
-        unknown = any(part.begun and part.pages is None for part in self._open)
+        left = sum(part.pages.left for part in self.open if part.pages)
+        unknown = any(part.begun and part.pages is None for part in self.open)
         # The next slice's first page is asked for while pages of this one are still to come, so that its size is
         # known when it is wanted; of slices that fit into one page, as many as may be in flight.
         ahead = (not unknown and left <= limit and (limit > 1 or not left)) or (not left and self._one_page_each)
-        if ahead and (part := self._next_to_begin()):
+        if ahead and (part := self._first(lambda part: not part.begun)):
             part.begun = True
             return PageRequest(part)
-        for part in self._open:
+        for part in self.open:
             if part.pages and part.pages.left:
                 return PageRequest(part, part.pages.take())
         return None
 
-    def _next_to_begin(self) -> Slice | None:
-        for part in self._open:
-            if not part.begun:
-                return part
-        if self._waiting:
-            self._open.append(self._waiting.popleft())
-            return self._open[-1]
+    def _parts(self, window: Window, span: Span, parts: int, whole: Divided | None = None) -> Iterator[Slice]:
+        self.planned += max(1, min(parts, window.seconds))
+        return (Slice(part, span, whole) for part in window.divide(parts))
+
+    def _first(self, wanted: Callable[[Slice], bool]) -> Slice | None:
+        """Return the first slice that is wanted; one that waits is opened, and all of those are wanted."""
+        place = 0
+        while place < len(self._order):
+            part = self._order[place]
+            if isinstance(part, Slice):
+                if wanted(part):
+                    return part
+                place += 1
+            elif opened := next(part, None):
+                self._order.insert(place, opened)
+                return opened
+            else:
+                del self._order[place]
         return None

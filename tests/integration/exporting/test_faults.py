@@ -56,6 +56,22 @@ def test_each_fault_in_turn(file_format: str, fault: Fault, bucket: Bucket) -> N
     assert faulty_manifest == manifest
 
 
+@FORMATS
+@pytest.mark.parametrize("total_count", [True, False])
+@pytest.mark.parametrize("fault", [Fault.EMPTY_PAGE, Fault.ZERO_TOTAL], ids=lambda fault: fault.value)
+def test_an_answer_without_its_events_or_its_count_makes_no_hole(
+    file_format: str, fault: Fault, total_count: bool, bucket: Bucket
+) -> None:
+    """Wherever it comes, once: the export is whole."""
+    _, manifest, requests = exported(bucket, file_format, total_count=total_count)
+    assert manifest["events"] == 400
+    for at in range(1, min(len(requests), 9) + 1):
+        _, faulty_manifest, _ = exported(bucket, file_format, total_count=total_count, fault_schedule={at: fault})
+        # A false answer is written anew by the simulator, so its bytes may differ while its events do not.
+        for name in ("events_read", "events", "ids_digest", "actions", "total_before", "total_after", "reconciled"):
+            assert faulty_manifest[name] == manifest[name]
+
+
 def test_a_fault_that_lasts_is_named_and_leaves_nothing(bucket: Bucket) -> None:
     schedule = dict.fromkeys(range(5, 200), Fault.UNAVAILABLE)
     with pytest.raises(Exception, match="503 Service Unavailable"):

@@ -178,7 +178,7 @@ def test_split_gives_a_partition(window: Window, width: timedelta) -> None:
 @settings(UNHURRIED)
 @given(windows, st.integers(0, 200))
 def test_divide_gives_a_partition_of_even_parts(window: Window, number: int) -> None:
-    parts = window.divide(number)
+    parts = list(window.divide(number))
     assert_partition(window, parts)
     assert len(parts) == max(1, min(number, int(window.width.total_seconds())))
     widths = [part.width for part in parts]

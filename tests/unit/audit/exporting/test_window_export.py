@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
+    ContradictoryAnswerError,
+    CurationAuditError,
     ExpiredWindowError,
     IncompleteCsvError,
     IncompleteExportError,
@@ -344,6 +346,65 @@ def test_a_stopped_task_completes_nothing(file_format: str, when: str) -> None:
 
     _, error = pieces(make(client, file_format=file_format, page_size=10, stop=stop, check=press))
     assert isinstance(error, StoppedError)
+
+
+@settings(UNHURRIED, max_examples=60)
+@given(
+    st.integers(1, 40),
+    st.sets(st.integers(0, 12), max_size=4),
+    st.booleans(),
+    st.sampled_from(["jsonl", "csv"]),
+    st.integers(3, 50),
+)
+@example(number=30, holes={1}, totals=False, file_format="jsonl", rows=50)
+@example(number=30, holes={2}, totals=False, file_format="csv", rows=50)
+@example(number=30, holes={0, 1, 2}, totals=False, file_format="jsonl", rows=50)
+def test_answers_without_events_never_make_a_hole_in_silence(
+    number: int, holes: set[int], totals: bool, file_format: str, rows: int
+) -> None:
+    events = day_of(number)
+    client = Client(events, rows=rows, totals=totals, holes=holes)
+    export = make(client, file_format=file_format, page_size=rows, concurrency=1, compression=None)
+    given_out, error = pieces(export)
+    if error is not None:
+        assert isinstance(error, CurationAuditError)
+        assert error.retry_task
+        return
+    assert export.tally.read == number, given_out
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+@pytest.mark.parametrize("total", [0, -1, 29, 10**15, 10**30])
+def test_a_total_that_contradicts_the_events_beside_it_is_an_error(file_format: str, total: int) -> None:
+    client = Client(day_of(30))
+
+    class Lying(Client):
+        def read_json(self, query: Query, decode: Callable[[bytes], Any], stop: threading.Event | None = None) -> Any:
+            def lying(answer: bytes) -> Any:
+                return decode(answer.replace(b'"total_count": 30', b'"total_count": %d' % total))
+
+            return client.read_json(query, lying, stop)
+
+    export = make(Lying(client.events), file_format=file_format)
+    _, error = pieces(export)
+    assert isinstance(error, (ContradictoryAnswerError, IncompleteExportError))
+    assert total > 30 or file_format == "csv" or isinstance(error, ContradictoryAnswerError)
+    assert not export.reader.reconciled
+    assert len(client.queries) < 40
+
+
+def test_rows_behind_a_count_of_none_are_an_error() -> None:
+    """The answer that an empty CSV's header is taken from shows whatever is there."""
+    client = Client()
+
+    def arrive(query: Query) -> None:
+        if query.format == "csv":
+            client.events = day_of(3)
+
+    client.before = arrive
+    _, error = pieces(make(client, file_format="csv"))
+    assert isinstance(error, IncompleteExportError)
+    assert "it gave 3 rows" in str(error)
 
 
 # Again, until it is whole

@@ -19,6 +19,7 @@ from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.polling import poller as module
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
+from airflow_provider_curation.audit.reading.source import Counted
 from airflow_provider_curation.audit.window import Window, format_utc
 
 NOON = datetime(2026, 3, 9, 12, tzinfo=timezone.utc)
@@ -58,9 +59,10 @@ class Source:
     def entitled(self) -> bool:
         return True
 
-    def count(self, window: Window, stop: threading.Event) -> int | None:
+    def count(self, window: Window, stop: threading.Event) -> Counted:
         self.requests += 1
-        return self._total(len(self._within(window)))
+        events = self._within(window)
+        return Counted(self._total(len(events)), max((event["id"] for event in events), default=None))
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         return self._page(window, 0, False)
