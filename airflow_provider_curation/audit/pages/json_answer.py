@@ -33,8 +33,8 @@ _MOST_OTHER_BYTES: Final = 64 * 1024
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 
 
-def compacted(asked: Asked, answer: bytes, limits: Limits) -> bytes:
-    """Return an answer in one line, which changes no token, once its size and text are checked.
+def compacted(asked: Asked, answer: bytes, limits: Limits) -> tuple[bytes, int]:
+    """Return an answer in one line, which changes no token, once its size and text are checked; and its objects.
 
     :raises AnswerTooLargeError: for more bytes or objects than the limits allow.
     :raises UnexpectedAnswerError: for bytes that are not UTF-8.
@@ -48,8 +48,8 @@ def compacted(asked: Asked, answer: bytes, limits: Limits) -> bytes:
     check_text(asked, answer)
     answer = answer.rstrip()
     if b"\n" in answer or b"\r" in answer:
-        return decode(asked, answer, limits, lambda body: msgspec.json.format(body, indent=-1))
-    return answer
+        answer = decode(asked, answer, limits, lambda body: msgspec.json.format(body, indent=-1))
+    return answer, objects
 
 
 def check_text(asked: Asked, body: bytes) -> None:
@@ -94,16 +94,19 @@ def check_members(asked: Asked, answer: bytes, data: Sequence[msgspec.Raw] | Non
     raise UnexpectedAnswerError(asked, "JSON whose members come twice, or more beside data and meta than an envelope")
 
 
-def check_events(asked: Asked, raws: Sequence[msgspec.Raw], plain: int, answer: bytes, limits: Limits) -> None:
+def check_events(
+    asked: Asked, raws: Sequence[msgspec.Raw], plain: int, answer: bytes, objects: int, limits: Limits
+) -> None:
     """Check that no event is longer or more deeply nested than the limits allow.
 
     :param plain: brackets that the known fields of the events account for.
+    :param objects: curly brackets that open in the whole answer.
     :raises AnswerTooLargeError: if one is.
     """
     if raws and max(map(len, raws)) > limits.max_line_bytes:
         raise AnswerTooLargeError(asked, f"an event {limits.exceeded('max_line_bytes')}")
     # Only brackets beyond those can nest more deeply; as a rule, there are hardly any.
-    if answer.count(b"{") + answer.count(b"[") - plain < limits.max_nesting:
+    if objects + answer.count(b"[") - plain < limits.max_nesting:
         return
     for raw in raws:
         event = bytes(raw)

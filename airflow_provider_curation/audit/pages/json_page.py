@@ -146,7 +146,7 @@ def _checked(
     :param full: decode what filters, and the checks of the dry-run stream, need as well.
     """
     asked = query.asked
-    answer = compacted(asked, answer, limits)
+    answer, objects = compacted(asked, answer, limits)
     keys: Sequence[_EventKey]
     # The keys go first: what is not an event ends here, before there is an object for each of it.
     if full:
@@ -161,7 +161,7 @@ def _checked(
     check_members(asked, answer, envelope.data, envelope.meta)
     # Each event, and its policies.
     plain = len(keys) + sum([1 + len(key.policies) for key in keys if key.policies is not None])
-    check_events(asked, raws, plain, answer, limits)
+    check_events(asked, raws, plain, answer, objects, limits)
     _check_counts(query, meta, len(keys))
     return keys, raws, meta
 
