@@ -3,6 +3,48 @@
 Every message names what was asked, what came back and what to do. The client sends a request again if the error's
 ``retry_request`` is true. A task is worth another try if ``retry_task`` is true; any other error fails it at once,
 whatever its ``retries``.
+
+The tree::
+
+    CurationAuditError
+        InvalidArgumentError
+            InvalidWindowError
+        RequestError
+            BadRequestError
+                WindowTooWideError
+                RowLimitError
+            UnauthorizedError
+            ForbiddenError
+            EndpointNotFoundError
+            UnexpectedStatusError
+            ThrottledError
+            ServerFaultError
+            ConnectionFailedError
+                TimedOutError
+            TlsError
+            CutAnswerError
+            RedirectedError
+            NotTheApiError
+            UnexpectedAnswerError
+            ContradictoryAnswerError
+            AnswerTooLargeError
+            IncompleteCsvError
+            RowsShiftedError
+        WorkerResourceError
+        NotEntitledError
+        IncompleteExportError
+        ShrinkError
+        ExpiredWindowError
+        FutureWindowError
+        UndefinedWindowError
+        ObjectExistsError
+        MissingExportsError
+        PollFailedError
+        ObjectLockError
+        SigningError
+        TimestampError
+        FindingsError
+        StoppedError
 """
 
 from __future__ import annotations

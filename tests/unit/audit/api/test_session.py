@@ -188,6 +188,29 @@ def test_a_location_that_is_no_address_is_not_followed(server: Seen, location: s
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("auth", [BearerAuth(TOKEN), HTTPBasicAuth("ana", "made-up")], ids=["Bearer", "Basic"])
+def test_a_redirect_never_takes_credentials_from_netrc(
+    server: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Any
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.redirects["/xray"] = (302, "/moved")
+
+    with session(auth=auth) as session_:
+        session_.get(f"{server.url}/xray")
+
+    before, after = (headers["Authorization"] for _, headers in server.requests)
+    assert before == after
+
+
+def test_a_location_that_is_not_utf_8_is_not_followed(server: Seen) -> None:
+    server.redirects["/xray"] = (302, "/caf\xe9")
+    with session() as session_:
+        assert session_.get(f"{server.url}/xray").status_code == 302
+    assert len(server.requests) == 1
+
+
 # What is sent
 
 
