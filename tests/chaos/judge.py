@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from tests.chaos.facts import PSEUDONYM_KEY, Facts, Fault, Step, Try, least_and_most
-from tests.chaos.reading import FORMULA_STARTS, Content, content_of, expected, without_apostrophes
-from tests.chaos.schedule import Schedule
+from tests.chaos.reading import FORMULA_STARTS, Content, content_of, expected, ids_digest, without_apostrophes
+from tests.chaos.schedule import FILTERS, Schedule
+from tests.support.exports import START
 
 #: With these, a server cannot be read, or only with luck.
 _SICK = ("csv_incomplete_over", "repeat_from")
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _OTHERS = ("filtered", "wider", "foreign", "scribbled")
 
 
@@ -131,7 +134,10 @@ class _Judge:
         if result["manifest_key"] not in step.stored.objects:
             yield f"{each.name} succeeded, and its manifest is not there"
         if len([one for one in step.tries if one.result is not None]) > 1:
-            return  # the later one may have replaced the object of the earlier one
+            # The later one may have replaced the object of the earlier one.
+            if hashlib.sha256(body).hexdigest() not in [one.result["sha256"] for one in step.tries if one.result]:
+                yield "several tries succeeded, and the object is none of theirs"
+            return
         if hashlib.sha256(body).hexdigest() != result["sha256"] or len(body) != result["bytes"]:
             yield f"{each.name} succeeded, and its object has other bytes"
         content = self._content(result["key"], body)
@@ -142,7 +148,11 @@ class _Judge:
         content = self._content(key, body)
         dry_run = bool(self._schedule.export.get("dry_run"))
         events = content.rows if dry_run else len(set(content.ids))
+        start, end = (START + timedelta(seconds=second) for second in self._schedule.window)
         said = {
+            "start": start.strftime(_TIME),
+            "end": end.strftime(_TIME),
+            "filters": {name: self._schedule.export[name] for name in FILTERS if name in self._schedule.export},
             "size": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
             "content_size": len(content.raw),
@@ -154,6 +164,8 @@ class _Judge:
             "stream": "dry_run" if dry_run else "events",
             "format": self._schedule.export["file_format"],
         }
+        if not dry_run:
+            said["ids_digest"] = ids_digest(content.ids)
         for name, value in said.items():
             if manifest.get(name) != value:
                 yield f"the manifest says {name}={manifest.get(name)!r}, and it is {value!r}"

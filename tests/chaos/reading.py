@@ -61,6 +61,12 @@ def content_of(key: str, body: bytes) -> Content:
     return Content(raw, items_of(events), [event["id"] for event in events], [])
 
 
+def ids_digest(ids: Iterable[int]) -> str:
+    """Return what a manifest says of a set of ids: their number, and the sums of their powers in hexadecimal."""
+    distinct = set(ids)
+    return ":".join([str(len(distinct)), *(f"{sum(each**power for each in distinct):x}" for power in (1, 2, 3))])
+
+
 def _unpacked(key: str, body: bytes) -> bytes:
     if key.endswith(".gz"):
         return gzip.decompress(body)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.chaos.facts import Facts, Fault, State, Step, Stored, Try
 from tests.chaos.judge import judge
+from tests.chaos.reading import ids_digest
 from tests.chaos.schedule import Schedule
 
 KEY, MANIFEST = "curation/export.jsonl", "curation/_manifests/export.jsonl.json"
@@ -37,6 +38,11 @@ def manifest_of(body: bytes, *ids: int, **changed: Any) -> bytes:
     sha256 = hashlib.sha256(body).hexdigest()
     facts: dict[str, Any] = {
         "manifest_version": 1,
+        "start": "2025-11-03T00:00:00Z",
+        "end": "2025-11-03T00:01:00Z",
+        "filters": {},
+        "ids_digest": f"{len(set(ids))}:"
+        + ":".join(f"{sum(each**power for each in set(ids)):x}" for power in (1, 2, 3)),
         "size": len(body),
         "sha256": sha256,
         "content_size": len(body),
@@ -111,6 +117,9 @@ def test_what_may_happen(step: Step) -> None:
         (exported(2, 1), "do not ascend"),
         (exported(1, 2, size=5), "the manifest says size=5"),
         (exported(1, 2, first_id=2), "the manifest says first_id=2"),
+        (exported(1, 2, end="2025-11-03T00:02:00Z"), "the manifest says end="),
+        (exported(1, 2, filters={"actions": ["blocked"]}), "the manifest says filters="),
+        (exported(1, 2, ids_digest="2:4:6:a"), "the manifest says ids_digest="),
         (exported(1, 2, actions={"blocked": 1}), "do not add up"),
         (exported(1, 2, total_after=3), "reconciled with counts"),
         (exported(1, 2, total_before=None), "reconciled with counts"),
@@ -128,6 +137,18 @@ def test_what_may_happen(step: Step) -> None:
 )
 def test_what_must_not_happen(step: Step, verdict: str) -> None:
     assert verdict in verdicts(step)
+
+
+def test_a_digest_of_ids_is_their_number_and_the_sums_of_their_powers() -> None:
+    assert ids_digest([1, 2, 3]) == "3:6:e:24"
+
+
+def test_one_of_two_tries_that_succeeded_has_its_object() -> None:
+    step = exported(1, 2, held=(1, 2))
+    step.tries.append(Try("other", result=result_of(b"other bytes", 2)))
+    assert verdicts(step) == ""
+    step.tries[0] = Try("try", result=result_of(b"bytes of a third one", 2))
+    assert "the object is none of theirs" in verdicts(step)
 
 
 def test_a_secret_in_the_log_is_found() -> None:
