@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -112,6 +113,9 @@ class _Judge:
             if earlier is not None and stored.objects == earlier.stored.objects:
                 continue
             before = earlier.stored.data.get(key) if earlier else None
+            if body != before and (fault := _unreadable(key, body)):
+                yield f"the object cannot be read: {fault}"
+                continue
             for manifest in _manifests_of(step, key):
                 untouched = earlier is not None and manifest in earlier.stored.manifests.values()
                 if untouched and body != before:
@@ -181,11 +185,7 @@ class _Judge:
             yield f"the manifest is reconciled with {counts[0]} events, and the server held {sorted(totals)}"
 
     def _of_content(self, key: str, body: bytes, step: Step) -> Iterator[str]:
-        try:
-            content = self._content(key, body)
-        except Exception as error:
-            yield f"the object cannot be read: {error!r}"
-            return
+        content = self._content(key, body)
         least, most = self._expected(step)
         items = without_apostrophes(content.items) if self._csv_safe else content.items
         for name, wrong in (("lacks", least - items), ("has too many of", items - most)):
@@ -223,7 +223,8 @@ class _Judge:
     # Reading
 
     def _content(self, key: str, body: bytes) -> Content:
-        return content_of(key, body)
+        # Being unreadable is a verdict of its own.
+        return Content(body, Counter(), [], []) if _unreadable(key, body) else content_of(key, body)
 
     def _expected(self, step: Step) -> tuple[Any, Any]:
         found = [expected(state, self._schedule, PSEUDONYM_KEY) for state in step.states]
@@ -232,6 +233,15 @@ class _Judge:
         if self._schedule.server.get("entitled") is False:
             found = [type(items)() for items in found]
         return least_and_most(found)
+
+
+def _unreadable(key: str, body: bytes) -> str | None:
+    """Say why an object cannot be read, in the words of the standard library."""
+    try:
+        content_of(key, body)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    return None
 
 
 def _manifests_of(step: Step, key: str) -> list[dict[str, Any]]:

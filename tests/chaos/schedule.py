@@ -251,6 +251,9 @@ _NAMED = (Fault.UNAUTHORIZED, Fault.LOGIN_PAGE, Fault.REDIRECT, Fault.NO_DATA)
 
 
 def _faults(random: Random) -> dict[str, str]:
+    if random.random() < 0.25:
+        # A single lie among true answers.
+        return {str(random.randint(1, 8)): random.choice(FALSE_ANSWERS).value}
     kinds = random.choice([PASSING_FAULTS, FALSE_ANSWERS, FALSE_ANSWERS, _NAMED, (*PASSING_FAULTS, *FALSE_ANSWERS)])
     if random.random() < 0.15:
         return {str(random.randint(1, 6)): random.choice(_SLOW).value}

@@ -131,6 +131,7 @@ def test_what_may_happen(step: Step) -> None:
         (replace(failed(NAMED), stored=Stored({}, ["export"])), "uploads are open"),
         (replace(failed(NAMED, by_s3=True), s3_failed=[3], stored=Stored({}, ["export"])), "uploads are open"),
         (replace(exported(1), stored=Stored({}, [])), "its object is not there"),
+        (replace(exported(1), stored=Stored({KEY: b"{\xff}\n", MANIFEST: b"{}"}, [])), "the object cannot be read"),
         (replace(exported(1), stored=Stored({KEY: body_of(1)}, [])), "its manifest is not there"),
         (replace(exported(1), stored=Stored({KEY: body_of(2), MANIFEST: b""}, [])), "other bytes"),
     ],
