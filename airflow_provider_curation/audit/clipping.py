@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_curation.audit.errors import ExpiredWindowError, FutureWindowError, InvalidArgumentError
-from airflow_provider_curation.audit.window import Window, check_duration, format_utc
+from airflow_provider_curation.audit.window import Window, before, check_duration, format_utc
 
 _MINUTE = timedelta(minutes=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -93,7 +93,7 @@ def clip(
     """
     check_duration(retention, "retention")
     check_duration(settle_time, "settle_time")
-    first, last = _next_minute(now - retention + headroom), _minute(now - settle_time)
+    first, last = _next_minute(before(now, retention) + headroom), _minute(before(now, settle_time))
     if last <= asked.start:
         raise FutureWindowError(
             f"Nothing of {asked} has settled: events are exported up to {format_utc(last)} now. Give an earlier start."

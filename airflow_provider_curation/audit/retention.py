@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow_provider_curation.audit.errors import ExpiredWindowError
-from airflow_provider_curation.audit.window import Window, format_utc
+from airflow_provider_curation.audit.window import Window, before, format_utc
 
 
 def forgotten(window: Window, retention: timedelta, now: datetime) -> str | None:
@@ -13,7 +13,7 @@ def forgotten(window: Window, retention: timedelta, now: datetime) -> str | None
 
     :param retention: how long the server remembers events.
     """
-    remembered = now - retention
+    remembered = before(now, retention)
     if window.start >= remembered:
         return None
     return (

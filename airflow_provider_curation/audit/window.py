@@ -33,7 +33,7 @@ def to_utc(moment: datetime | str, name: str = "time") -> datetime:
             raise InvalidWindowError(said)
         try:
             parsed = pendulum.parse(text, tz=None)  # None keeps naive times naive
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InvalidWindowError(said) from error
     if not isinstance(parsed, datetime):
         raise InvalidWindowError(f"{name}={moment!r} is not a moment; give a datetime or an ISO 8601 string.")
@@ -60,6 +60,14 @@ def check_duration(duration: object, name: str) -> None:
         raise InvalidArgumentError(
             f"{name}={duration!r} is no duration; give a timedelta of zero or more, such as timedelta(minutes=5)."
         )
+
+
+def before(moment: datetime, duration: timedelta) -> datetime:
+    """Return the moment that is so much earlier, or the first one there is: a retention may mean for ever."""
+    try:
+        return moment - duration
+    except OverflowError:
+        return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def format_utc(moment: datetime) -> str:

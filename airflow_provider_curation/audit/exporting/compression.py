@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from airflow_provider_curation.audit.errors import InvalidArgumentError
+
 #: zlib's level. Level 1 is what makes exports of large windows quick; zstd packs better and is quicker still.
 GZIP_LEVEL: Final = 1
 ZSTD_LEVEL: Final = 3
@@ -26,7 +28,7 @@ def compressor(compression: str, member: str) -> Callable[[Iterable[bytes]], Ite
 
     :param compression: ``gzip``, ``zip``, ``zstd`` or ``none``.
     :param member: the name of the one file inside a zip.
-    :raises ModuleNotFoundError: for zstd without the ``zstd`` extra.
+    :raises InvalidArgumentError: for zstd without the ``zstd`` extra.
     """
     if compression == "zip":
         return lambda chunks: _zip(chunks, member)
@@ -51,7 +53,7 @@ def _zstd() -> Callable[[Iterable[bytes]], Iterator[bytes]]:
     try:
         import zstandard
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise InvalidArgumentError(
             "compression='zstd' needs the package zstandard: install airflow-provider-curation[zstd] on the workers."
         ) from error
 

@@ -34,11 +34,15 @@ _TRIES: Final = 3
 class WindowExport:
     """One try at exporting a window: its bytes, once, and what is known of them when they have all been read.
 
+    To compare it with an earlier export, read :meth:`open` to its end, also if no byte comes, and compare then:
+    ``reader.total_before`` and ``total_after`` are the server's counts, and ``facts()`` has them beside ``ids_digest``.
+    Filters that keep nothing, or an uncompressed object, give no byte on which an earlier comparison could rest.
+
     :param stop: when set, reading ends with :class:`StoppedError`.
     :param check: called once the window was read and reconciled, before the last bytes are given; raising in it keeps
         the object from being completed.
     :param retention: how long the server remembers events; reading a window that begins before that raises.
-    :raises ModuleNotFoundError: for zstd without its extra.
+    :raises InvalidArgumentError: for zstd without its package; nothing was asked for then.
     """
 
     def __init__(

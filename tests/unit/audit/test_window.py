@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_curation.audit.clipping import clip
 from airflow_provider_curation.audit.endpoint import MAX_WIDTH, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import InvalidWindowError
+from airflow_provider_curation.audit.retention import forgotten
 from airflow_provider_curation.audit.window import Window, format_utc, to_utc
 
 #: Machines that run other tests beside these are slow.
@@ -199,3 +201,17 @@ def test_start_is_inside_and_end_is_not() -> None:
     assert window.start - timedelta(seconds=1) not in window
     assert str(window) == "[2026-03-09T00:00:00Z, 2026-03-10T00:00:00Z)"
     assert hash(window) == hash(Window.parse("2026-03-09T00:00:00Z", "2026-03-10T00:00:00Z"))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.5Z"])
+def test_a_moment_beyond_the_calendar_is_refused_by_name(moment: str) -> None:
+    with pytest.raises(InvalidWindowError, match="start="):
+        to_utc(moment, "start")
+
+
+def test_a_retention_may_mean_for_ever() -> None:
+    now = datetime(2026, 3, 9, tzinfo=timezone.utc)
+    window = Window.parse("0001-01-01T00:00:00Z", "0001-01-02T00:00:00Z")
+    assert forgotten(window, timedelta.max, now) is None
+    week = Window.parse("2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z")
+    assert clip(week, now, retention=timedelta.max, settle_time=timedelta(0)).kept == week
