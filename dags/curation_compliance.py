@@ -18,6 +18,13 @@ STREAMS = [
     {"dry_run": True, "file_format": "jsonl"},
 ]
 EXPECTED = [("dry_run" if each["dry_run"] else "events", each["file_format"]) for each in STREAMS]
+# Names a mapped export in the grid: "2026-10-27 events csv".
+LABEL = "{{ (task.start | string)[:10] }} {{ 'dry_run' if task.dry_run else 'events' }} {{ task.file_format }}"
+# An export may take so long after its day has ended; until then the day is pending, and not a gap.
+EXPORT_TIME = timedelta(hours=2)
+# Kinds of findings that are no incident once they are mended. Gaps and late events never are; a finished object that
+# was altered or had vanished is one, unless it is named here: "object_missing", "sha256_differs", "size_differs", ...
+TOLERATE = []
 PERIOD = {
     "start": "{{ ti.xcom_pull(task_ids='period')['start'] }}",
     "end": "{{ ti.xcom_pull(task_ids='period')['end'] }}",
@@ -52,6 +59,7 @@ with DAG(
     # not export, or failed to, is.
     export = CurationAuditToS3Operator.partial(
         task_id="export",
+        map_index_template=LABEL,
         s3_bucket="{{ params.bucket }}",
         start="{{ ti.xcom_pull(task_ids='period')['day'] }}",
         end=PERIOD["end"],
@@ -65,6 +73,7 @@ with DAG(
         s3_bucket="{{ params.bucket }}",
         **PERIOD,
         expected=EXPECTED,
+        export_time=EXPORT_TIME,
         on_finding="return",
     )
     # [END howto_verify]
@@ -77,7 +86,7 @@ with DAG(
     # [START howto_mend]
     # One mapped export for each window that can be mended; none if nothing is wrong.
     mend = CurationAuditToS3Operator.partial(
-        task_id="mend", s3_bucket="{{ params.bucket }}", max_active_tis_per_dag=2
+        task_id="mend", map_index_template=LABEL, s3_bucket="{{ params.bucket }}", max_active_tis_per_dag=2
     ).expand_kwargs(to_mend(verify.output))
     # [END howto_mend]
 
@@ -86,18 +95,26 @@ with DAG(
         s3_bucket="{{ params.bucket }}",
         **PERIOD,
         expected=EXPECTED,
+        export_time=EXPORT_TIME,
         on_finding="return",
         # Also if nothing was to be mended, or an export of several failed.
         trigger_rule="all_done",
     )
 
     @task
-    def conclude(report: dict) -> str:
-        """Fail with what is lost, in words, if anything is."""
-        if report["counts"]:
-            raise AirflowFailException(report["summary"])
-        return report["summary"]
+    def conclude(before: dict, after: dict) -> str:
+        """Name what was found, mended and lost, and fail if something is lost, was altered or had vanished."""
+        import logging
+
+        from airflow_provider_curation.evidence import conclude as compare
+
+        conclusion = compare(before, after, tolerate=TOLERATE)
+        if conclusion.failed:
+            raise AirflowFailException(f"{conclusion}\n{after['summary']}")
+        if conclusion.found:
+            logging.getLogger("airflow.task").warning("%s", conclusion)
+        return f"{conclusion}\n{after['summary']}"
 
     period() >> export >> verify
     mend >> verify_again
-    conclude(verify_again.output)
+    conclude(verify.output, verify_again.output)

@@ -318,6 +318,12 @@ class FindingsError(CurationAuditError):
     """An archive was verified, and something is missing or not as its manifests say."""
 
 
+class MissingPackageError(CurationAuditError):
+    """A package that this needs is not installed: install the extra that the message names."""
+
+    retry_task = False
+
+
 class StoppedError(CurationAuditError):
     """The task was asked to stop; what was under way was undone."""
 

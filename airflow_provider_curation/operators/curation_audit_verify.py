@@ -20,42 +20,45 @@ OnFinding = Literal["fail", "warn", "return"]
 
 
 class CurationAuditVerifyOperator(BaseOperator):
-    """Verifies the exports below a prefix for a period: by their manifests, and if asked by reading the objects.
+    """Verifies the exports of an archive for a period that has ended: by their manifests, and if need be the objects.
 
     The period is ``start`` and ``end``, else the run's data interval. Exports of one stream in one format must not
-    overlap, so daily and hourly exports of the same stream need prefixes of their own. The same as a plain function:
+    overlap, so daily and hourly exports of the same stream need archives of their own. The same as a plain function:
     :func:`airflow_provider_curation.evidence.verify_archive`.
 
     :param s3_bucket: the bucket. (templated)
     :param s3_prefix: the archive's root, as the exports have it; digests lie in ``_digests/`` below it. (templated)
     :param start: first moment of the period: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the period, exclusive. (templated)
-    :param expected: streams and formats that must be there of the connection's server: ``[("events", "jsonl"),
-        ("dry_run", "jsonl")]``; by default those that are found.
-    :param read: which objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``;
-        or a share of them besides, such as ``0.01``.
+    :param expected: streams and formats whose unfiltered exports must be there of the connection's server:
+        ``[("events", "jsonl"), ("dry_run", "jsonl")]``. What was exported or sealed before is expected as well.
+    :param retired: series that are no longer exported: ``[("acme.jfrog.io", "events", "csv")]``. (templated)
+    :param aliases: earlier names of renamed servers, each with the name that it has now. (templated)
+    :param read: which objects to read: ``suspects``, those that no seal vouches for or whose ETag is not the
+        manifest's; ``all``; or a share of the others besides, such as ``0.01``.
     :param recount: ask the connection's server again for the counts of the windows that it still remembers.
-    :param seal: if nothing is found, write a digest of the period that chains to the one before.
-    :param known_digests: SHA-256 of digests, as noted from earlier results, that must still be there. (templated)
+    :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
+    :param seal: seal the period if nothing is found and nothing is pending.
+    :param known_digests: SHA-256 of seals, as noted from earlier results, that must still be there. (templated)
     :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
     :param on_finding: ``fail`` the task without a retry, ``warn`` in the log, or only ``return`` the findings.
-    :param signing_conn_id: connection whose password is the key that manifests and digests must be signed with; a list
+    :param signing_conn_id: connection whose password is the key that manifests and seals must be signed with; a list
         if keys were changed, the one to seal with first. (templated)
-    :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: the digest cannot be deleted for a time.
+    :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: the seal cannot be deleted for a time.
     :param object_lock_retain_until: until when: a moment, or a timedelta after the period's end. (templated)
-    :param object_lock_legal_hold: the digest cannot be deleted until the hold is taken off.
-    :param s3_extra_args: extra arguments of boto3's upload of the digest, such as ``{"ServerSideEncryption": ...}``.
+    :param object_lock_legal_hold: the seal cannot be deleted until the hold is taken off.
+    :param s3_extra_args: extra arguments of boto3's upload of the seal, such as ``{"ServerSideEncryption": ...}``.
     :param retention: how long the server remembers events.
     :param workers: manifests or objects read at the same time.
     :param curation_conn_id: connection of type ``jfrog_curation``, of the server whose exports are counted again and
         mended; those of other servers below the prefix are verified in every other respect. Without ``recount`` there
         need be none. (templated)
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
-    :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``mend`` (arguments of exports that
-        mend what still can be, for ``expand_kwargs``), ``manifests``, ``events``, ``other_servers``, ``seal``,
-        ``seal_sha256``, ``summary``, and more.
+    :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``pending``, ``mend`` (arguments
+        of exports that mend what still can be, for ``expand_kwargs``), ``manifests``, ``events`` (by stream),
+        ``other_servers``, ``seal``, ``seal_sha256``, ``summary``, and more.
     :raises FindingsError: if something was found and ``on_finding`` is ``fail``.
-    :raises ObjectLockError: if the digest is to be locked, and the bucket has no Object Lock.
+    :raises ObjectLockError: if the seal is to be locked, and the bucket has no Object Lock.
     """
 
     template_fields: Sequence[str] = (
@@ -63,6 +66,8 @@ class CurationAuditVerifyOperator(BaseOperator):
         "s3_prefix",
         "start",
         "end",
+        "retired",
+        "aliases",
         "known_digests",
         "signing_conn_id",
         "object_lock_retain_until",
@@ -79,8 +84,11 @@ class CurationAuditVerifyOperator(BaseOperator):
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         expected: Sequence[Sequence[str]] | None = None,
+        retired: Sequence[Sequence[str]] = (),
+        aliases: dict[str, str] | None = None,
         read: Reading = "suspects",
         recount: bool = True,
+        export_time: timedelta = timedelta(0),
         seal: bool = False,
         known_digests: Sequence[str] = (),
         ignore: Sequence[str] = (),
@@ -102,8 +110,11 @@ class CurationAuditVerifyOperator(BaseOperator):
         self.start = start
         self.end = end
         self.expected = expected
+        self.retired = retired
+        self.aliases = aliases
         self.read = read
         self.recount = recount
+        self.export_time = export_time
         self.seal = seal
         self.known_digests = known_digests
         self.ignore = ignore
@@ -136,11 +147,14 @@ class CurationAuditVerifyOperator(BaseOperator):
             period.start,
             period.end,
             expected=self.expected or (),
+            retired=self.retired,
+            aliases=self.aliases,
             keys=self._keys(),
             read=self.read,
             curation_conn_id=self.curation_conn_id,
             recount=self.recount,
             retention=self.retention,
+            export_time=self.export_time,
             seal=self.seal,
             known_digests=self.known_digests,
             ignore=self.ignore,

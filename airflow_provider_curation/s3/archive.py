@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
+from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
 from airflow_provider_curation.s3.client import NOT_FOUND, error_code, s3_hook
 
 _CHUNK_BYTES: Final = 1 << 20
+_CHECKSUMS: Final = ("SHA256", "CRC64NVME")
 
 
 class S3Archive:
@@ -25,7 +28,7 @@ class S3Archive:
         return s3_hook(self._aws_conn_id).get_conn()
 
     def protect(self, lock: dict[str, Any], extra_args: dict[str, Any]) -> None:
-        """Have what is written locked, and uploaded with extra arguments of boto3.
+        """Lock what is written, and upload it with extra arguments of boto3.
 
         :raises ObjectLockError: if the bucket has no Object Lock.
         """
@@ -39,32 +42,65 @@ class S3Archive:
         return f"s3://{self.bucket}/{key}"
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Give the objects below a prefix in order of key, a page of a thousand at a time."""
+        """Yield the objects below a prefix in order of key, from pages of a thousand."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
                 yield Entry(found["Key"], found["Size"], found.get("ETag", "").strip('"') or None)
 
-    def read(self, key: str) -> bytes | None:
-        """Return a small object; ``None`` if there is none."""
-        from botocore.exceptions import ClientError
+    def read(self, key: str, most: int = MOST_MANIFEST_BYTES) -> bytes | None:
+        """Return a small object; ``None`` if there is none.
 
+        :raises TooLargeError: if it has more than ``most`` bytes.
+        """
         try:
-            return bytes(self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if error_code(error) in NOT_FOUND:
-                return None
-            raise
+            body = self._body(key)
+        except FileNotFoundError:
+            return None
+        try:
+            read = bytes(body.read(most + 1))
+        finally:
+            body.close()
+        if len(read) > most:
+            raise TooLargeError(f"it has more than {most:,} bytes")
+        return read
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """Give an object's bytes piece by piece."""
-        body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        """Yield an object's bytes in pieces.
+
+        :raises FileNotFoundError: if there is none.
+        """
+        body = self._body(key)
         try:
             yield from body.iter_chunks(_CHUNK_BYTES)
         finally:
             body.close()
 
+    def _body(self, key: str) -> Any:
+        from botocore.exceptions import ClientError
+
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            if error_code(error) in NOT_FOUND:
+                raise FileNotFoundError(self.uri(key)) from None
+            raise
+
+    def checksums(self, key: str) -> Mapping[str, str]:
+        """Return S3's own checksums of a whole object in hexadecimal, by algorithm; empty if it has none."""
+        from botocore.exceptions import ClientError
+
+        try:
+            head = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if error_code(error) in NOT_FOUND:
+                return {}
+            raise
+        # A composite one is of the parts' checksums, and says nothing that could be compared.
+        found = {name: head.get(f"Checksum{name}") for name in _CHECKSUMS if head.get("ChecksumType") != "COMPOSITE"}
+        return {name: base64.b64decode(value).hex() for name, value in found.items() if value and "-" not in value}
+
     def put_new(self, key: str, body: bytes) -> bool:
-        """Write a small object, unless there is one; say whether it was written."""
+        """Write a small object unless there is one, and return whether it was written."""
         from botocore.exceptions import ClientError
 
         try:

@@ -33,9 +33,9 @@ def provider(first: int, last: int) -> dict[str, Any]:
         aws_conn_id="aws_default",
         workers=WORKERS,
     )
-    if report.findings or report.manifests != last - first or report.objects_read:
+    if report.findings or report.totals.manifests != last - first or report.totals.objects_read:
         sys.exit(report.summary())
-    return {"manifests": report.manifests}
+    return {"manifests": report.totals.manifests}
 
 
 def bare(first: int, last: int) -> dict[str, Any]:

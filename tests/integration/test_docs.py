@@ -59,10 +59,10 @@ def test_the_page_on_evidence(s3_url: str, aws_default: None, capsys: pytest.Cap
     # Every S3 API of this process has the same buckets, and other tests use this one.
     bucket = Bucket.create(s3_client(s3_url), "audit-archive")
     bucket.clear()
-    start = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    start = datetime(2026, 10, 1, tzinfo=timezone.utc)
     with simulated(start=start, end=start + timedelta(days=1)):
         export(bucket, start=start, end=start + timedelta(days=1), s3_prefix="curation", s3_key=DEFAULT_KEY)
-    said = load("evidence").verify_november()
+    said = load("evidence").verify_october()
     assert "1 manifests, 400 events" in said
     assert "gap" in capsys.readouterr().out
     bucket.clear()

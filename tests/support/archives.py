@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_curation.audit.api.query import Query
-from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.layout import Layout
-from airflow_provider_curation.audit.evidence.manifest import StoredManifest
+from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Plan, Present
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
+from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.s3.location import DEFAULT_KEY
@@ -51,6 +54,7 @@ class MemoryArchive:
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = dict(objects or {})
         self.etags: dict[str, str] = {}
+        self.stored_checksums: dict[str, dict[str, str]] = {}
         self.reads: list[str] = []
         self._lock = threading.Lock()
 
@@ -68,12 +72,20 @@ class MemoryArchive:
             if key.startswith(prefix):
                 yield Entry(key, len(self.objects[key]), self.etag(key))
 
-    def read(self, key: str) -> bytes | None:
-        return self.objects.get(key)
+    def read(self, key: str, most: int = MOST_MANIFEST_BYTES) -> bytes | None:
+        body = self.objects.get(key)
+        if body is not None and len(body) > most:
+            raise TooLargeError(f"it has more than {most:,} bytes")
+        return body
+
+    def checksums(self, key: str) -> Mapping[str, str]:
+        return self.stored_checksums.get(key, {})
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self._lock:
             self.reads.append(key)
+        if key not in self.objects:
+            raise FileNotFoundError(key)
         body = self.objects[key]
         for place in range(0, len(body), 100):
             yield body[place : place + 100]
@@ -93,8 +105,9 @@ class TruthClient:
     def __init__(self, events: int, period: Window) -> None:
         self._truth = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))
 
-    def entitled(self) -> bool:
-        return True
+    def read_path(self, asked: Any, decode: Callable[[bytes], Any]) -> Any:
+        """Answer whether the server is entitled."""
+        return decode(b'{"entitled":true}')
 
     def read_json(self, query: Query, decode: Callable[[bytes], Any], stop: threading.Event | None = None) -> Any:
         lines = list(self._truth.truth_lines(query.window.start, query.window.end, query.dry_run))
@@ -154,3 +167,26 @@ def rewrite(archive: MemoryArchive, key: str, sign: SecretKey | None = KEY, **fa
 
 def stored(archive: MemoryArchive, key: str) -> StoredManifest:
     return StoredManifest.parse(archive.objects[manifest_key(key)])
+
+
+def replace_events(archive: MemoryArchive, key: str, keep: int, sign: SecretKey | None = KEY, **facts: Any) -> None:
+    """Replace an object by one with its first events only, and its manifest by one that claims nothing else."""
+    lines = gzip.decompress(archive.objects[key]).splitlines(keepends=True)[:keep]
+    events = [json.loads(line) for line in lines]
+    content = b"".join(lines)
+    archive.objects[key] = gzip.compress(content, mtime=0)
+    claimed: dict[str, Any] = {
+        "events": len(events),
+        "events_read": len(events),
+        "rows": len(events),
+        "actions": dict(Counter(event["action"] for event in events)),
+        "ids_digest": str(IdsDigest.of([event["id"] for event in events])),
+        "first_id": events[0]["id"] if events else None,
+        "last_id": events[-1]["id"] if events else None,
+        "size": len(archive.objects[key]),
+        "sha256": hashlib.sha256(archive.objects[key]).hexdigest(),
+        "content_size": len(content),
+        "content_sha256": hashlib.sha256(content).hexdigest(),
+        "etag": archive.etag(key),
+    }
+    rewrite(archive, key, sign, **claimed, **facts)

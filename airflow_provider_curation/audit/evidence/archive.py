@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
+
+#: Bytes of a seal that are read: it has about 500 for each manifest.
+MOST_SEAL_BYTES: Final = 256 << 20
+
+
+class TooLargeError(ValueError):
+    """A manifest, signature or seal that is larger than any that is written."""
 
 
 class Entry(NamedTuple):
-    """An object, as a listing shows it."""
+    """An object, as a listing shows it.
+
+    :param size: its bytes.
+    :param etag: without quotes; ``None`` in a store without ETags.
+    """
 
     key: str
     size: int
@@ -20,13 +33,25 @@ class Archive(Protocol):
     def uri(self, key: str) -> str: ...
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Give what is below a prefix, in order of key, without holding it all."""
+        """Yield what is below a prefix, in order of key, without holding it all."""
 
-    def read(self, key: str) -> bytes | None:
-        """Return a small object; ``None`` if there is none."""
+    def read(self, key: str, most: int = MOST_MANIFEST_BYTES) -> bytes | None:
+        """Return a small object; ``None`` if there is none.
+
+        :raises TooLargeError: if it has more than ``most`` bytes; no more than those are read.
+        """
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """Give an object's bytes piece by piece."""
+        """Yield an object's bytes in pieces.
+
+        :raises FileNotFoundError: if there is none.
+        """
+
+    def checksums(self, key: str) -> Mapping[str, str]:
+        """Return the store's own checksums of a whole object in hexadecimal, by algorithm, such as ``SHA256``.
+
+        It is empty if the store has none, or no object.
+        """
 
     def put_new(self, key: str, body: bytes) -> bool:
-        """Write a small object, unless there is one; say whether it was written."""
+        """Write a small object unless there is one, and return whether it was written."""

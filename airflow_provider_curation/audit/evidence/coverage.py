@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from airflow_provider_curation.audit.evidence.findings import Series
+from airflow_provider_curation.audit.evidence.check import Check
+from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
 from airflow_provider_curation.audit.evidence.listing import key_shape
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
 from airflow_provider_curation.audit.window import Window
@@ -60,19 +61,41 @@ class Coverage:
 class SeriesCoverage:
     """The time that a series covers, and how wide and how compressed its exports are.
 
-    :param filtered: the time that only filtered exports cover, if those are no findings. Beside unfiltered exports
-        they cover nothing, so that they hide no gap.
+    :ivar expected: whether its unfiltered exports must be there.
     """
 
+    everything: Coverage = field(default_factory=Coverage)
     unfiltered: Coverage = field(default_factory=Coverage)
-    filtered: Coverage = field(default_factory=Coverage)
     only_filtered: bool = True
+    expected: bool = False
+    last_end: datetime | None = None
     widths: Counter[timedelta] = field(default_factory=Counter)
     compressions: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def covered(self) -> Coverage:
-        return self.filtered if self.only_filtered else self.unfiltered
+    def add(self, stored: StoredManifest) -> None:
+        """Add an export."""
+        window = stored.window
+        self.everything.add(window)
+        if not stored.facts["filters"]:
+            self.unfiltered.add(window)
+            self.only_filtered = False
+        self.last_end = max(self.last_end or window.end, window.end)
+        self.add_form(stored)
+
+    def add_form(self, stored: StoredManifest) -> None:
+        """Count in how wide and how compressed an export is."""
+        self.widths[stored.window.width] += 1
+        self.compressions[str(stored.facts.get("compression"))] += 1
+
+    def covered(self, filtered_is_a_finding: bool) -> Coverage:
+        """Return the time that is covered.
+
+        Filtered exports cover nothing where unfiltered ones are expected. Elsewhere they do if each of them is a
+        finding anyway, or if the series has no others.
+        """
+        if self.expected or not (filtered_is_a_finding or self.only_filtered):
+            return self.unfiltered
+        return self.everything
 
     @property
     def usual_width(self) -> timedelta | None:
@@ -96,36 +119,28 @@ class _SameTreatment:
 class ArchiveCoverage:
     """The time that each series of an archive covers."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Check) -> None:
+        self._check = check
         self._series: dict[Series, SeriesCoverage] = {}
         self._same: dict[tuple[Series, str], _SameTreatment] = {}
         # The series of keys that differ only in numbers; it tells where an object without a manifest belongs.
         self._shapes: dict[str, Series | None] = {}
 
-    def expect(self, series: Series) -> None:
-        """Add a series that must be there, even if it has no exports."""
-        self._series.setdefault(series, SeriesCoverage())
-
-    def add(self, key: str, stored: StoredManifest, filtered: bool) -> Iterator[tuple[Window, str]]:
-        """Add an export, and yield each time that is covered twice, with what covers it already.
+    def add(self, key: str, stored: StoredManifest) -> Iterator[Finding]:
+        """Add an export, and yield each time that it covers again.
 
         :param key: the manifest's.
-        :param filtered: whether it is filtered and that is no finding.
         """
-        window, series = stored.window, Series(*stored.series)
-        shape = key_shape(key, series.instance)
+        window, series = stored.window, self._check.series_of(stored)
+        shape = key_shape(key, stored.facts["instance"])
         self._shapes[shape] = series if self._shapes.get(shape, series) == series else None
-        seen = self._series.setdefault(series, SeriesCoverage())
-        seen.only_filtered = seen.only_filtered and filtered
-        (seen.filtered if filtered else seen.unfiltered).add(window)
-        seen.widths[window.width] += 1
-        seen.compressions[str(stored.facts.get("compression"))] += 1
-        # Two compressions of one window are two formats of it, and do not overlap.
-        treatment = f"{stored.facts.get('compression')} {stored.treatment[0]}"
-        same = self._same.setdefault((series, treatment), _SameTreatment())
+        self._series.setdefault(series, SeriesCoverage()).add(stored)
+        kept = f"{stored.facts.get('compression')} {stored.treatment[0]}"
+        same = self._same.setdefault((series, kept), _SameTreatment())
         for part in same.covered.add(window):
             others = [other for known, other in same.recent if known.start < part.end and known.end > part.start]
-            yield part, ", ".join(others) or "an export that was read earlier"
+            detail = f"it is covered by {', '.join(others) or 'an export that was read earlier'} too"
+            yield Finding(FindingKind.OVERLAP, detail, key, part, series)
         same.recent.append((window, key))
 
     def add_broken(self, manifest_key: str, window: Window | None) -> Series | None:
@@ -133,22 +148,63 @@ class ArchiveCoverage:
 
         :return: the series whose keys look like this one, if there is exactly one.
         """
-        shapes = {key_shape(manifest_key, series.instance) for series in self._series}
+        # The earlier names of servers shape keys, too.
+        instances = {series.instance for series in self._series} | set(self._check.aliases)
+        shapes = {key_shape(manifest_key, instance) for instance in instances}
         alike = {self._shapes[shape] for shape in shapes if shape in self._shapes}
         series = alike.pop() if len(alike) == 1 else None
         if window and series:
-            self._series[series].covered.add(window)
+            self._series[series].everything.add(window)
+            self._series[series].unfiltered.add(window)
         return series
 
-    def instances(self) -> set[str]:
-        """Return the servers that have exports here."""
-        return {series.instance for series in self._series}
+    def expect(self, series: Series, like: StoredManifest | None = None) -> None:
+        """Expect a series that was exported or sealed once, though nothing of it may be in the period.
 
-    def __iter__(self) -> Iterator[tuple[Series, SeriesCoverage]]:
-        return iter(self._series.items())
+        :param like: one of its exports.
+        """
+        if series not in self._check.retired and series not in self._series:
+            seen = self._series[series] = SeriesCoverage()
+            if like is not None:
+                seen.add_form(like)
+
+    def expect_unfiltered(self, instances: Iterable[str]) -> None:
+        """Expect the series that the check names, of these servers."""
+        for instance in instances:
+            for stream, form in self._check.expected:
+                self._series.setdefault(Series(instance, stream, form), SeriesCoverage()).expected = True
+
+    def gaps(self, now: datetime) -> Iterator[tuple[Finding, bool]]:
+        """Yield the times that no export covers, and whether the export that is to cover one may still be running."""
+        check = self._check
+        for series, seen in self._series.items():
+            period = check.period
+            if series in check.retired:
+                if seen.last_end is None or seen.last_end <= period.start:
+                    continue
+                period = Window(period.start, min(period.end, seen.last_end))
+            detail = "no unfiltered export covers it" if seen.expected else "no export covers it"
+            for gap in seen.covered(FindingKind.FILTERED not in check.ignored).gaps(period):
+                for part, pending in _pending(gap, seen.usual_width or gap.width, now - check.export_time):
+                    yield Finding(FindingKind.GAP, detail, None, part, series, seen.usual_compression), pending
+
+    def instances(self) -> set[str]:
+        """Return the servers that have exports here, or are expected to."""
+        return {series.instance for series in self._series}
 
     def __getitem__(self, series: Series) -> SeriesCoverage:
         return self._series[series]
 
-    def __len__(self) -> int:
-        return len(self._series)
+
+def _pending(gap: Window, width: timedelta, due: datetime) -> Iterator[tuple[Window, bool]]:
+    """Split a gap into what is missing and what is pending: windows of this width that ended after ``due``."""
+    if gap.end <= due:
+        yield gap, False
+        return
+    late = max(0, -((gap.start - due) // width))
+    first = max(gap.start, gap.start + (late - 1) * width) if late else gap.start
+    while first + width <= due:
+        first += width
+    if first > gap.start:
+        yield Window(gap.start, first), False
+    yield Window(first, gap.end), True

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
+from airflow_provider_curation.audit.evidence.printable import printable
 from airflow_provider_curation.audit.window import Window, format_utc
 
 
 class FindingKind(str, Enum):
     """Everything that can be wrong with an archive."""
 
+    NO_EXPORTS = "no_exports"  # not one export of the period; it cannot be ignored
     GAP = "gap"  # a time that no export covers
     OVERLAP = "overlap"  # a time that two exports of a series cover
     UNRECONCILED = "unreconciled"  # the server gave no count to compare the events with
@@ -19,19 +21,43 @@ class FindingKind(str, Enum):
     OBJECT_MISSING = "object_missing"  # a manifest without its object
     SIZE_DIFFERS = "size_differs"
     SHA256_DIFFERS = "sha256_differs"
+    CONTENT_DIFFERS = "content_differs"  # the object's own bytes, which hold something else than the manifest claims
     MANIFEST_MISSING = "manifest_missing"  # an object without its manifest
     MANIFEST_UNREADABLE = "manifest_unreadable"
     BAD_SIGNATURE = "bad_signature"  # also none, where a key was given
+    UNSIGNED = "unsigned"  # not signed, beside others that are, where no key was given
+    SIGNATURES_UNCHECKED = "signatures_unchecked"  # there are signatures, and no key was given
     LATE_EVENTS = "late_events"  # the server counts more now than were exported
     SEALED_MISSING = "sealed_missing"  # a sealed manifest is gone
-    SEALED_CHANGED = "sealed_changed"  # a sealed manifest differs, and does not name the one it replaced
+    REPLACED_AFTER_SEALING = "replaced_after_sealing"  # a manifest is not the one that was sealed
     NOT_SEALED = "not_sealed"  # the period was to be sealed, and its seal is older than the manifest
+    NO_SEALS = "no_seals"  # manifests are signed, and nothing is sealed
     SEAL_BROKEN = "seal_broken"  # a seal that cannot be read or trusted, or does not chain to the one before
+    OTHER_ARCHIVE = "other_archive"  # another archive's manifests or seals lie below this one's root
 
     __str__ = str.__str__
 
 
-@dataclass(frozen=True)
+#: Something that was finished was altered, or has vanished: an incident, also if an export mends it.
+INCIDENTS: Final = frozenset(
+    {
+        FindingKind.OBJECT_MISSING,
+        FindingKind.SIZE_DIFFERS,
+        FindingKind.SHA256_DIFFERS,
+        FindingKind.CONTENT_DIFFERS,
+        FindingKind.MANIFEST_MISSING,
+        FindingKind.MANIFEST_UNREADABLE,
+        FindingKind.BAD_SIGNATURE,
+        FindingKind.UNSIGNED,
+        FindingKind.SEALED_MISSING,
+        FindingKind.REPLACED_AFTER_SEALING,
+        FindingKind.NO_SEALS,
+        FindingKind.SEAL_BROKEN,
+    }
+)
+
+
+@dataclass(frozen=True, order=True)
 class Series:
     """Exports that belong together: those of one stream of one instance in one format."""
 
@@ -49,6 +75,7 @@ class Finding:
 
     :param key: of the object, manifest or seal; ``None`` for a gap.
     :param window: the time that it concerns, as far as it is known.
+    :param events: events that were sealed, and that the manifest names now; ``None`` for other kinds.
     """
 
     kind: FindingKind
@@ -57,15 +84,22 @@ class Finding:
     window: Window | None = None
     series: Series | None = None
     compression: str | None = None
+    events: tuple[int, int] | None = None
+
+    @property
+    def lost_events(self) -> int:
+        """How many sealed events a replacement lacks."""
+        return max(0, self.events[0] - self.events[1]) if self.events else 0
 
     def __str__(self) -> str:
+        """Return one line; nothing that was stored can put a control character into it."""
         where = " ".join(str(part) for part in (self.series and f"({self.series})", self.key, self.window) if part)
-        return f"{self.kind}: {where}: {self.detail}"
+        return f"{self.kind}: {printable(where)}: {printable(self.detail)}"
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        found = {
             "kind": self.kind.value,
-            "detail": self.detail,
+            "detail": printable(self.detail),
             "key": self.key,
             "start": format_utc(self.window.start) if self.window else None,
             "end": format_utc(self.window.end) if self.window else None,
@@ -73,3 +107,4 @@ class Finding:
             "stream": self.series.stream if self.series else None,
             "format": self.series.format if self.series else None,
         }
+        return {**found, "sealed_events": self.events[0], "events": self.events[1]} if self.events else found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from typing import Final
 
 from airflow_provider_curation.audit.evidence.archive import Entry
 from airflow_provider_curation.audit.evidence.layout import MANIFEST_SUFFIX, Layout
@@ -12,7 +13,11 @@ from airflow_provider_curation.audit.window import Window
 
 _NAMED_WINDOW = re.compile(r"(\d{8}T\d{6}Z)_(\d{8}T\d{6}Z)(?!.*\d{8}T\d{6}Z)")
 _NUMBERS = re.compile(r"\d+")
-_EXPORTED = re.compile(r"\.(jsonl(\.gz|\.zip|\.zst)?|csv\.zip)$")
+_EXPORTED = re.compile(r"\.(jsonl(\.gz|\.zip|\.zst)?|csv(\.gz|\.zip)|parquet)$")
+_OF_AN_ARCHIVE = re.compile(r"/_(manifests|seals)/")
+_DATES = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d{2}-\d{2}|(?<![^/=_.-])\d+(?![^/=_.-])")
+#: Shapes of keys that are told apart; more do not come from one archive's few series.
+_MOST_SHAPES: Final = 1000
 
 
 def pairs(
@@ -53,6 +58,12 @@ def is_export(key: str) -> bool:
     return _EXPORTED.search(key) is not None
 
 
+def other_root(key: str) -> str | None:
+    """Return the root of another archive that a key belongs to, below the one that is listed; ``None`` of none."""
+    found = _OF_AN_ARCHIVE.search(key)
+    return found and key[: found.start()]
+
+
 def named_window(key: str) -> Window | None:
     """Return the window that a key names in the form of the default key, or ``None``."""
     found = _NAMED_WINDOW.search(key)
@@ -68,6 +79,24 @@ def key_shape(manifest_key: str, instance: str) -> str:
     """Return a key without its numbers, except those in its server's name: servers may differ in nothing else."""
     parts = manifest_key.split(instance) if instance else [manifest_key]
     return instance.join(_NUMBERS.sub("0", part) for part in parts)
+
+
+class Elsewhere:
+    """Manifests outside of a period, one for each shape of keys: what was exported once is expected from then on."""
+
+    def __init__(self) -> None:
+        self._earliest: dict[str, tuple[datetime, Entry]] = {}
+
+    def add(self, manifest: Entry, window: Window) -> None:
+        """Add a manifest whose key names a window outside of the period."""
+        shape = _DATES.sub("0", manifest.key)
+        known = self._earliest.get(shape)
+        if (known is None and len(self._earliest) < _MOST_SHAPES) or (known is not None and window.start < known[0]):
+            self._earliest[shape] = window.start, manifest
+
+    def before(self, end: datetime) -> list[Entry]:
+        """Return the earliest manifest of each shape, if its window begins before a moment."""
+        return [manifest for start, manifest in self._earliest.values() if start < end]
 
 
 def _moment(text: str) -> datetime:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
+from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
 
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -24,33 +25,47 @@ class LocalArchive:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._root = Path(folder)
         if not self._root.is_dir():
-            raise InvalidArgumentError(f"{str(folder)!r} is no folder; give one that holds a copy of the archive.")
+            raise InvalidArgumentError(f"{str(folder)!r} is not a folder; give one that holds a copy of the archive.")
 
     def uri(self, key: str) -> str:
         return str(self._root / key)
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Give the files below a prefix in the order in which S3 lists keys."""
+        """Yield the files below a prefix in the order in which S3 lists keys."""
         folder = prefix.rpartition("/")[0]
         for found in _walk(self._root / folder, f"{folder}/" if folder else ""):
             if found.key.startswith(prefix):
                 yield found
 
-    def read(self, key: str) -> bytes | None:
-        """Return a small file; ``None`` if there is none."""
+    def read(self, key: str, most: int = MOST_MANIFEST_BYTES) -> bytes | None:
+        """Return a small file; ``None`` if there is none.
+
+        :raises TooLargeError: if it has more than ``most`` bytes.
+        """
         try:
-            return (self._root / key).read_bytes()
+            with (self._root / key).open("rb") as file:
+                body = file.read(most + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        if len(body) > most:
+            raise TooLargeError(f"it has more than {most:,} bytes")
+        return body
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """Give a file's bytes piece by piece."""
+        """Yield a file's bytes in pieces.
+
+        :raises FileNotFoundError: if there is none.
+        """
         with (self._root / key).open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
 
+    def checksums(self, key: str) -> Mapping[str, str]:
+        """Return nothing: a file system keeps no checksums."""
+        return {}
+
     def put_new(self, key: str, body: bytes) -> bool:
-        """Write a small file, unless there is one; say whether it was written."""
+        """Write a small file unless there is one, and return whether it was written."""
         path = self._root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

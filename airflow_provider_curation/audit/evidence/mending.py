@@ -22,6 +22,7 @@ MENDED_BY_EXPORT: Final = frozenset(
         FindingKind.OBJECT_MISSING,
         FindingKind.SIZE_DIFFERS,
         FindingKind.SHA256_DIFFERS,
+        FindingKind.CONTENT_DIFFERS,
         FindingKind.MANIFEST_MISSING,
         FindingKind.MANIFEST_UNREADABLE,
         FindingKind.BAD_SIGNATURE,
@@ -61,7 +62,7 @@ class Recounts:
 
     def add(self, key: str, stored: StoredManifest) -> None:
         """Add an export, unless it is another server's or the server has begun to forget it."""
-        check, series, facts = self._check, Series(*stored.series), stored.facts
+        check, series, facts = self._check, self._check.series_of(stored), stored.facts
         own = check.instance in (None, series.instance)
         if not own or check.remembered is None or stored.window.start < check.remembered:
             return

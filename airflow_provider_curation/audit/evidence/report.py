@@ -3,13 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from airflow_provider_curation.audit.evidence.findings import Finding
+from airflow_provider_curation.audit.evidence.findings import Finding, Series
+from airflow_provider_curation.audit.evidence.inspection import Inspected
+from airflow_provider_curation.audit.evidence.manifest import StoredManifest
 from airflow_provider_curation.audit.evidence.mending import Mend
+from airflow_provider_curation.audit.evidence.printable import printable
 from airflow_provider_curation.audit.window import Window, format_utc
+
+
+@dataclass
+class Totals:
+    """How much was verified.
+
+    :param manifests: manifests of the period that were read.
+    :param objects_read: objects that were read to their end; ``bytes_read`` are theirs.
+    :param contents_unread: those whose content is in a format that cannot be compared with the manifest.
+    :param recounted: windows that the server was asked to count again.
+    """
+
+    manifests: int = 0
+    objects_read: int = 0
+    bytes_read: int = 0
+    contents_unread: int = 0
+    recounted: int = 0
+    _events: Counter[Series] = field(default_factory=Counter)
+
+    def add_reading(self, inspected: Inspected) -> None:
+        """Count in an object, if it was read."""
+        if inspected.bytes_read is not None:
+            self.objects_read += 1
+            self.bytes_read += inspected.bytes_read
+            self.contents_unread += not inspected.content_read
+
+    def add_manifest(self, stored: StoredManifest, series: Series) -> None:
+        """Count in a manifest."""
+        self.manifests += 1
+        self._events[series] += stored.facts["events"]
+
+    def events(self) -> dict[str, int]:
+        """Return the events of each stream; those that several formats hold are counted once, as of the fullest."""
+        fullest: Counter[tuple[str, str]] = Counter()
+        for series, events in self._events.items():
+            place = (series.stream, series.instance)
+            fullest[place] = max(fullest[place], events)
+        streams: Counter[str] = Counter()
+        for (stream, _), events in sorted(fullest.items()):
+            streams[stream] += events
+        return dict(streams)
 
 
 @dataclass(frozen=True)
@@ -17,56 +62,99 @@ class Report:
     """What a verification found.
 
     :param period: what was verified.
-    :param manifests: that were read.
-    :param objects_read: objects whose SHA-256 was computed.
-    :param recounted: windows that the server was asked to count again.
+    :param clock: the verifier's clock when it began, in UTC.
+    :param ignored: findings of the kinds that were to be ignored.
+    :param pending: times that no export covers yet, whose export may still be running.
     :param server: whose exports are counted again and mended; ``None`` if it is not known which of several.
     :param other_servers: whose exports are neither, but verified in every other respect.
     :param mends: exports that mend what can still be mended.
+    :param seals: seals of the archive that were read and can be trusted.
+    :param sealed_until: the end of the last sealed period.
+    :param signed: manifests that have a signature, whoever made it.
+    :param signatures_checked: manifests whose signature was checked and counts.
+    :param keys: ids of the keys that signatures were checked with.
     :param seal: the key of the seal of what was verified, if that was asked for and nothing was found.
     :param seal_sha256: of that seal; note it elsewhere, to show later that the chain was not cut short.
     """
 
     prefix: str
     period: Window
+    clock: datetime
     findings: Sequence[Finding]
-    manifests: int = 0
-    events: int = 0
-    objects_read: int = 0
-    bytes_read: int = 0
-    recounted: int = 0
+    totals: Totals = field(default_factory=Totals)
+    ignored: Sequence[Finding] = ()
+    pending: Sequence[Finding] = ()
     server: str | None = None
     other_servers: Sequence[str] = ()
     mends: Sequence[Mend] = ()
+    seals: int = 0
+    sealed_until: datetime | None = None
+    signed: int = 0
+    signatures_checked: int = 0
+    keys: Sequence[str] = ()
     seal: str | None = None
     seal_sha256: str | None = None
-    counts: dict[str, int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        counted = Counter(finding.kind.value for finding in self.findings)
-        object.__setattr__(self, "counts", dict(sorted(counted.items())))
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings by kind."""
+        return _counts(self.findings)
 
     def summary(self, most: int = 50) -> str:
-        """Return the report for people: what was checked, what was found, and what can still be mended."""
-        read = f", {self.objects_read} objects read ({self.bytes_read:,} bytes)" if self.objects_read else ""
-        recounted = f", {self.recounted} windows counted again" if self.recounted else ""
-        what = f"{self.manifests} manifests, {self.events:,} events"
-        lines = [f"{self.prefix or 'The whole archive'}, {self.period}: {what}{read}{recounted}."]
+        """Return the report for people: what was checked, what was found, and what can still be mended.
+
+        No control character of what was stored is in it.
+
+        :param most: findings that are listed.
+        """
+        lines = [self._checked(), self._trust()]
         if self.other_servers:
             why = (
                 "no connection tells which server to ask"
                 if self.server is None
-                else f"they belong to another server than {self.server}"
+                else f"they belong to another server than {printable(self.server)}"
             )
-            lines[0] += f" Not counted again or mended, since {why}: the exports of {', '.join(self.other_servers)}."
+            others = printable(", ".join(self.other_servers))
+            lines.append(f"Not counted again or mended, since {why}: the exports of {others}.")
+        if self.pending:
+            windows = ", ".join(f"{each.window} ({printable(str(each.series))})" for each in self.pending[:most])
+            lines.append(f"Pending, since their exports may still be running: {windows}.")
+        if self.ignored:
+            lines.append(f"Ignored, as asked: {_listed(_counts(self.ignored))}.")
         if not self.findings:
-            return f"{lines[0]} Nothing is missing."
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-        lines.append(f"Findings: {kinds}. Exports that still mend some of them: {len(self.mends)}.")
+            lines.append("Nothing else is missing." if self.ignored or self.pending else "Nothing is missing.")
+            return "\n".join(lines)
+        lines.append(f"Findings: {_listed(self.counts)}. Exports that still mend some of them: {len(self.mends)}.")
         lines += [f"- {finding}" for finding in self.findings[:most]]
         if len(self.findings) > most:
             lines.append(f"- and {len(self.findings) - most} more")
         return "\n".join(lines)
+
+    def _checked(self) -> str:
+        totals = self.totals
+        streams = [f"{events:,} {_STREAMS.get(name, name)}" for name, events in totals.events().items()]
+        what = ", ".join([f"{totals.manifests:,} manifests", *map(printable, streams)])
+        if totals.objects_read:
+            what += f", {totals.objects_read:,} objects read ({totals.bytes_read:,} bytes)"
+        if totals.contents_unread:
+            what += f", of {totals.contents_unread:,} of them only size and SHA-256"
+        if totals.recounted:
+            what += f", {totals.recounted:,} windows counted again"
+        where = printable(self.prefix) or "The whole archive"
+        return f"{where}, {self.period}, by the clock at {format_utc(self.clock)}: {what}."
+
+    def _trust(self) -> str:
+        seals = "No seals were read"
+        if self.sealed_until is not None:
+            seals = f"{self.seals} {'seal was' if self.seals == 1 else 'seals were'} read, and the archive is sealed up"
+            seals += f" to {format_utc(self.sealed_until)}"
+        if self.keys:
+            checked = f"{self.signatures_checked:,} signatures count, checked with {', '.join(self.keys)}"
+        elif self.signed:
+            checked = f"NO SIGNATURE WAS CHECKED, though {self.signed:,} manifests are signed: give a key"
+        else:
+            checked = "no signature was checked"
+        return f"{seals}; {checked}."
 
     def as_dict(self, most: int = 200) -> dict[str, Any]:
         """Return the report as JSON values; of many findings the first ones, with all of them counted."""
@@ -74,16 +162,35 @@ class Report:
             "prefix": self.prefix,
             "start": format_utc(self.period.start),
             "end": format_utc(self.period.end),
-            "manifests": self.manifests,
-            "events": self.events,
-            "objects_read": self.objects_read,
-            "recounted": self.recounted,
+            "clock": format_utc(self.clock),
+            "manifests": self.totals.manifests,
+            "events": self.totals.events(),
+            "objects_read": self.totals.objects_read,
+            "recounted": self.totals.recounted,
             "server": self.server,
             "other_servers": list(self.other_servers),
             "counts": self.counts,
             "findings": [finding.as_dict() for finding in self.findings[:most]],
+            "ignored": _counts(self.ignored),
+            "pending": [finding.as_dict() for finding in self.pending[:most]],
             "mend": [mend.as_kwargs() for mend in self.mends],
+            "seals": self.seals,
+            "sealed_until": format_utc(self.sealed_until) if self.sealed_until else None,
+            "signed": self.signed,
+            "signatures_checked": self.signatures_checked,
+            "keys": list(self.keys),
             "seal": self.seal,
             "seal_sha256": self.seal_sha256,
             "summary": self.summary(),
         }
+
+
+_STREAMS = {"events": "events", "dry_run": "dry-run events"}
+
+
+def _counts(findings: Iterable[Finding]) -> dict[str, int]:
+    return dict(sorted(Counter(finding.kind.value for finding in findings).items()))
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())

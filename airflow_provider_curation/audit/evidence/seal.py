@@ -42,6 +42,10 @@ class Sealed(NamedTuple):
     window: Window
     sha256: str
     object_sha256: str
+    instance: str
+    stream: str
+    format: str
+    events: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ class Digest:
         """Give what it says of each manifest."""
         for each in self.facts["manifests"]:
             window = Window.parse(each["start"], each["end"])
-            yield Sealed(str(each["key"]), window, str(each["sha256"]), str(each["object_sha256"]))
+            names = ("sha256", "object_sha256", "instance", "stream", "format")
+            texts = {name: str(each[name]) for name in names}
+            yield Sealed(str(each["key"]), window, **texts, events=int(each["events"]))
 
 
 def entry(key: str, stored: StoredManifest) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from airflow_provider_curation.audit.evidence.seal import Digest, Sealed, digest
 
 
 class SealedManifests:
-    """The manifests of a period that seals name, and those that a new seal will."""
+    """The manifests of a period that seals name, and those that a new seal will.
+
+    What was sealed stays sealed: of several seals that name a manifest, the first one counts.
+
+    :ivar seals: seals that were read and can be trusted.
+    :ivar until: the end of the last of their periods; ``None`` without any.
+    """
 
     def __init__(self, archive: Archive, check: Check) -> None:
         self._archive = archive
@@ -26,6 +32,9 @@ class SealedManifests:
         self._standing: Digest | None = None
         self._unsealed = 0
         self._entries: list[dict[str, Any]] = []
+        self._series: dict[Series, datetime] = {}
+        self.seals = 0
+        self.until: datetime | None = None
 
     def read(self) -> Iterator[Finding]:
         """Read all seals, and yield what is wrong with them."""
@@ -36,33 +45,62 @@ class SealedManifests:
             if seal is None:
                 continue
             self._last = seal
+            self.seals += 1
+            self.until = max(self.until or seal.period.end, seal.period.end)
             noted.discard(seal.sha256)
-            for sealed in seal.sealed():
-                if check.concerns(sealed.window):
-                    self._sealed[check.prefix + sealed.key] = sealed
+            yield from self._add_seal(seal)
         if check.seal and self._last and self._last.key == digest_key(check.prefix, check.period):
             self._standing = self._last
         for sha256 in sorted(noted):
-            yield Finding(
-                FindingKind.SEAL_BROKEN, f"the seal of SHA-256 {sha256}, which was noted, is not in the chain"
-            )
+            detail = f"the seal of SHA-256 {sha256}, which was noted, is not in the chain"
+            yield Finding(FindingKind.SEAL_BROKEN, detail)
+
+    def _add_seal(self, seal: Digest) -> Iterator[Finding]:
+        for sealed in seal.sealed():
+            series = self._check.renamed(Series(sealed.instance, sealed.stream, sealed.format))
+            self._series[series] = min(self._series.get(series, sealed.window.start), sealed.window.start)
+            if not self._check.concerns(sealed.window):
+                continue
+            first = self._sealed.setdefault(self._check.prefix + sealed.key, sealed)
+            if first.sha256 != sealed.sha256:
+                detail = f"it names another manifest at {sealed.key} than an earlier seal, which counts"
+                yield Finding(FindingKind.SEAL_BROKEN, detail, seal.key, sealed.window, series)
+
+    def sha256(self, key: str) -> str | None:
+        """Return the SHA-256 of a manifest as it was sealed; ``None`` if it was not."""
+        sealed = self._sealed.get(key)
+        return sealed and sealed.sha256
+
+    def series(self) -> Iterator[Series]:
+        """Yield the series that were sealed before the end of the period."""
+        yield from (series for series, start in self._series.items() if start < self._check.period.end)
 
     def add(self, key: str, stored: StoredManifest) -> Iterator[Finding]:
         """Compare a manifest with what was sealed, and yield what is wrong with it."""
-        if self._check.seal:
-            self._entries.append(entry(key.removeprefix(self._check.prefix), stored))
-        sealed, series = self._sealed.pop(key, None), Series(*stored.series)
-        # A rewrite is sound if it names the manifest it replaced, or is of the very object that was sealed.
-        if sealed and (sealed.sha256 == stored.sha256 or sealed.object_sha256 == stored.facts["sha256"]):
-            return
-        if sealed is None or sealed.sha256 == stored.facts.get("replaces"):
-            if self._standing:
+        sealed, series = self._sealed.pop(key, None), self._check.series_of(stored)
+        if sealed is None or sealed.sha256 == stored.sha256:
+            if self._check.seal:
+                self._entries.append(entry(key.removeprefix(self._check.prefix), stored))
+            if sealed is None and self._standing:
                 self._unsealed += 1
                 detail = f"the period is sealed already, in {self._standing.key}, without this manifest"
                 yield Finding(FindingKind.NOT_SEALED, detail, key, stored.window, series)
             return
-        detail = "manifest and object differ from what was sealed, and the manifest does not name that as replaced"
-        yield Finding(FindingKind.SEALED_CHANGED, detail, key, stored.window, series)
+        # It stays out of a new seal: what was sealed is not described again.
+        self._unsealed += 1
+        before, now = sealed.events, stored.facts["events"]
+        if now < before:
+            detail = f"{before - now} of the {before} events that were sealed are gone: the manifest names {now}"
+        else:
+            detail = f"{before} events were sealed, and the manifest names {now}"
+        if sealed.object_sha256 == stored.facts["sha256"]:
+            detail += ", of the very object that was sealed"
+        elif sealed.sha256 == stored.facts.get("replaces"):
+            detail += "; it says that it replaced the sealed one"
+        else:
+            detail += "; it does not say that it replaced the sealed one"
+        found = (FindingKind.REPLACED_AFTER_SEALING, detail, key, stored.window, series)
+        yield Finding(*found, compression=stored.facts.get("compression"), events=(before, now))
 
     def forget(self, key: str) -> bool:
         """Leave a manifest out that is a finding already, and return whether it was sealed."""
@@ -70,8 +108,10 @@ class SealedManifests:
 
     def missing(self) -> Iterator[Finding]:
         """Yield the sealed manifests that were not found."""
-        for key in sorted(self._sealed):
-            yield Finding(FindingKind.SEALED_MISSING, "the manifest was sealed, and is gone", key)
+        for key, sealed in sorted(self._sealed.items()):
+            series = self._check.renamed(Series(sealed.instance, sealed.stream, sealed.format))
+            detail = f"the manifest was sealed with {sealed.events} events, and is gone"
+            yield Finding(FindingKind.SEALED_MISSING, detail, key, sealed.window, series)
 
     def seal(self, now: datetime) -> Digest | None:
         """Write the seal of the period, and return it; one that is there already is returned if it names everything.

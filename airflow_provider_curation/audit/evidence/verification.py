@@ -1,4 +1,4 @@
-"""Proves that nothing is missing from an archive, or names what is: from its manifests, and if asked its objects.
+"""Proves that nothing is missing from an archive, or names what is: from its manifests, and if need be its objects.
 
 The listing is read page by page, and manifests a few at a time: what stays in memory are findings, and the time that
 each series covers.
@@ -7,29 +7,29 @@ each series covers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.evidence.archive import Archive
+from airflow_provider_curation.audit.evidence.archive import Archive, Entry
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.coverage import ArchiveCoverage
-from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
-from airflow_provider_curation.audit.evidence.inspection import Inspected, inspect
-from airflow_provider_curation.audit.evidence.listing import is_export, named_window, pairs
-from airflow_provider_curation.audit.evidence.manifest import signature_fault
+from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind
+from airflow_provider_curation.audit.evidence.inspection import Inspected, inspect, read_manifest
+from airflow_provider_curation.audit.evidence.listing import Elsewhere, is_export, named_window, other_root, pairs
 from airflow_provider_curation.audit.evidence.mending import Recounts, mends
-from airflow_provider_curation.audit.evidence.report import Report
-from airflow_provider_curation.audit.evidence.seal import digest_prefix
+from airflow_provider_curation.audit.evidence.report import Report, Totals
 from airflow_provider_curation.audit.evidence.sealed import SealedManifests
-from airflow_provider_curation.audit.window import Window, format_utc
+from airflow_provider_curation.audit.evidence.trust import Signatures
+from airflow_provider_curation.audit.window import format_utc
 
 
 def verify(archive: Archive, check: Check, now: datetime | None = None) -> Report:
     """Verify a period of an archive.
 
-    :raises InvalidArgumentError: for a period that cannot be sealed.
+    :param now: the verifier's clock, in UTC.
+    :raises InvalidArgumentError: for a period that has not ended or cannot be sealed, or a folder in an archive.
     :raises ObjectExistsError: if another verification sealed it meanwhile.
     """
     return _Verification(archive, check, now or datetime.now(timezone.utc)).run()
@@ -43,106 +43,145 @@ class _Verification:
         self._check = check
         self._now = now
         self._findings: list[Finding] = []
+        self._ignored: list[Finding] = []
+        self._pending: list[Finding] = []
         self._broken: list[tuple[FindingKind, str, str]] = []
-        self._coverage = ArchiveCoverage()
+        self._elsewhere = Elsewhere()
+        self._coverage = ArchiveCoverage(check)
         self._sealed = SealedManifests(archive, check)
+        self._signatures = Signatures(check)
         self._recounts = Recounts(check)
-        self._manifests = self._events = self._objects = self._bytes = 0
+        self._totals = Totals()
 
     def run(self) -> Report:
         check = self._check
-        if check.seal and check.period.end > self._now:
-            raise InvalidArgumentError(f"{check.period} cannot be sealed before it has ended.")
+        self._refuse_what_cannot_be_verified()
         self._add(self._sealed.read())
         with ThreadPoolExecutor(check.workers, thread_name_prefix="curation-verify") as pool:
             for inspected in self._inspect_all(pool):
                 self._take(inspected)
             self._place_broken()
+            self._expect(pool)
+            self._find_gaps()
             servers = self._servers()
-            self._find_gaps(servers)
             server = check.instance or (servers[0] if len(servers) == 1 else None)
-            recounted = 0
             if check.count is not None and server is not None:
-                recounted = len(self._recounts)
+                self._totals.recounted = len(self._recounts)
                 self._add(self._recounts.ask(pool, check.count))
         self._add(self._sealed.missing())
+        self._add(self._signatures.conclude(self._sealed.seals))
         findings = sorted(self._findings, key=_order)
-        seal = self._sealed.seal(self._now) if check.seal and not findings else None
+        seal = self._sealed.seal(self._now) if check.seal and not findings and not self._pending else None
         return Report(
             prefix=check.prefix,
             period=check.period,
+            clock=self._now,
             findings=findings,
-            manifests=self._manifests,
-            events=self._events,
-            objects_read=self._objects,
-            bytes_read=self._bytes,
-            recounted=recounted,
+            totals=self._totals,
+            ignored=self._ignored,
+            pending=self._pending,
             server=server,
             other_servers=[other for other in servers if other != server],
             mends=mends(findings, server, check.remembered, self._coverage),
+            seals=self._sealed.seals,
+            sealed_until=self._sealed.until,
+            signed=self._signatures.signed,
+            signatures_checked=self._signatures.checked,
+            keys=[key.id for key in check.keys],
             seal=seal.key if seal else None,
             seal_sha256=seal.sha256 if seal else None,
         )
 
+    def _refuse_what_cannot_be_verified(self) -> None:
+        period, layout = self._check.period, self._check.layout
+        if period.end > self._now:
+            raise InvalidArgumentError(
+                f"{period} cannot be verified or sealed before it has ended: it is {format_utc(self._now)} by this "
+                "machine's clock. Give an end that has passed."
+            )
+        parts = layout.root.split("/") if layout.root else []
+        for depth in range(len(parts)):
+            root = "/".join(parts[:depth])
+            above = type(layout)(root)
+            inner = f"{above.manifests}{'/'.join(parts[depth:])}/"
+            if next(iter(self._archive.entries(inner)), None) is not None:
+                raise InvalidArgumentError(
+                    f"{self._archive.uri(layout.prefix)} is a folder of the archive whose root is "
+                    f"{self._archive.uri(above.prefix)}: verify that one, since the manifests and seals lie there."
+                )
+
     def _add(self, findings: Iterable[Finding]) -> None:
-        self._findings += (finding for finding in findings if finding.kind not in self._check.ignored)
+        for finding in findings:
+            (self._ignored if finding.kind in self._check.ignored else self._findings).append(finding)
 
     def _inspect_all(self, pool: ThreadPoolExecutor) -> Iterator[Inspected]:
         """Inspect what is listed, a few at a time, and yield it in order."""
-        check = self._check
+        check, layout = self._check, self._check.layout
         under_way: deque[Future[Inspected]] = deque()
-        layout = check.layout
-        reserved = (layout.manifests, layout.quarantine, digest_prefix(check.prefix))
-        objects = (each for each in self._archive.entries(check.prefix) if not each.key.startswith(reserved))
-        for manifest, found in pairs(self._archive.entries(layout.manifests), objects, layout):
+        for manifest, found in pairs(self._archive.entries(layout.manifests), self._objects(), layout):
             if manifest is None:
                 assert found is not None
                 if is_export(found.key) and check.concerns(named_window(found.key)):
                     self._broken.append((FindingKind.MANIFEST_MISSING, found.key, "the object has no manifest"))
                 continue
-            if not check.concerns(named_window(manifest.key)):
+            window = named_window(manifest.key)
+            if window is not None and not check.concerns(window):
+                self._elsewhere.add(manifest, window)
                 continue
-            under_way.append(pool.submit(inspect, self._archive, check, manifest.key, found))
+            sealed = self._sealed.sha256(manifest.key)
+            under_way.append(pool.submit(inspect, self._archive, check, manifest, found, sealed))
             if len(under_way) >= 4 * check.workers:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
 
+    def _objects(self) -> Iterator[Entry]:
+        """Yield what is not the archive's own book-keeping, and find other archives on the way."""
+        layout = self._check.layout
+        reserved = (layout.manifests, layout.seals, layout.quarantine)
+        others: set[str] = set()
+        for each in self._archive.entries(self._check.prefix):
+            if each.key.startswith(reserved):
+                continue
+            root = other_root(each.key)
+            if root is None:
+                yield each
+            elif root not in others and len(others) < _MOST_OTHERS:
+                others.add(root)
+                detail = "another archive's manifests or seals lie below this one's root; verify each by its own root"
+                self._add([Finding(FindingKind.OTHER_ARCHIVE, detail, f"{root}/")])
+
     def _take(self, inspected: Inspected) -> None:
         """Count in what was seen of a manifest, and add what is wrong with it."""
-        if inspected.bytes_read is not None:
-            self._objects += 1
-            self._bytes += inspected.bytes_read
-        if inspected.unreadable is not None:
-            self._broken.append((FindingKind.MANIFEST_UNREADABLE, inspected.key, inspected.unreadable))
-        elif inspected.manifest is not None:
-            key, stored = inspected.key, inspected.manifest
-            self._manifests += 1
-            self._events += stored.facts["events"]
+        self._totals.add_reading(inspected)
+        key, stored = inspected.key, inspected.manifest
+        if stored is None:
+            self._broken.append((FindingKind.MANIFEST_UNREADABLE, key, inspected.unreadable or "it cannot be read"))
+        elif not self._check.concerns(stored.window):
+            if stored.window.start < self._check.period.end:
+                self._coverage.expect(self._check.series_of(stored), stored)
+        else:
+            self._totals.add_manifest(stored, self._check.series_of(stored))
             self._add(self._sealed.add(key, stored))
+            self._add(self._signatures.add(key, stored))
             self._add(self._faults(inspected))
-            filtered = bool(stored.facts["filters"]) and FindingKind.FILTERED in self._check.ignored
-            series = Series(*stored.series)
-            for part, others in self._coverage.add(key, stored, filtered):
-                self._add([Finding(FindingKind.OVERLAP, f"it is covered by {others} too", key, part, series)])
+            self._add(self._coverage.add(key, stored))
             self._recounts.add(key, stored)
 
     def _faults(self, inspected: Inspected) -> Iterator[Finding]:
-        """Yield what is wrong with a manifest and its object."""
+        """Yield what is wrong with an object, and what its manifest itself admits."""
         assert inspected.manifest is not None
-        key, stored = inspected.key, inspected.manifest
-        facts, compression, layout = stored.facts, stored.facts.get("compression"), self._check.layout
+        key, stored, layout = inspected.key, inspected.manifest, self._check.layout
+        facts, compression, series = stored.facts, stored.facts.get("compression"), self._check.series_of(stored)
 
         def finding(kind: FindingKind, detail: str, at: str = key) -> Finding:
-            return Finding(kind, detail, at, stored.window, Series(*stored.series), compression)
+            return Finding(kind, detail, at, stored.window, series, compression)
 
-        if self._check.keys and (fault := signature_fault(facts, self._check.keys)):
-            yield finding(FindingKind.BAD_SIGNATURE, f"the manifest {fault}")
         if inspected.fault:
             yield finding(*inspected.fault, at=layout.object_key(layout.relative_key(key) or ""))
         if not facts["reconciled"]:
             why = facts.get("reconciled_why") or "the server's count did not confirm it"
-            yield finding(FindingKind.UNRECONCILED, why)
+            yield finding(FindingKind.UNRECONCILED, str(why))
         if facts["filters"]:
             yield finding(FindingKind.FILTERED, f"events were left out: {facts['filters']}")
 
@@ -158,6 +197,18 @@ class _Verification:
                 detail += ", although one was sealed"
             self._add([Finding(kind, detail, key, window, series)])
 
+    def _expect(self, pool: ThreadPoolExecutor) -> None:
+        """Expect what was exported or sealed before the period's end, and what the check names."""
+        earlier = self._elsewhere.before(self._check.period.end)
+        for stored in pool.map(lambda listed: read_manifest(self._archive, listed), earlier):
+            if not isinstance(stored, str):
+                self._coverage.expect(self._check.series_of(stored), stored)
+        for series in self._sealed.series():
+            self._coverage.expect(series)
+        # Another server may well export less; its own verification knows what it must.
+        instance = self._check.instance
+        self._coverage.expect_unfiltered([instance] if instance else self._servers())
+
     def _servers(self) -> list[str]:
         """Return whose exports there are or should be, in order; a nameless one if nobody is known."""
         servers = self._coverage.instances()
@@ -165,22 +216,23 @@ class _Verification:
             servers.add(self._check.instance)
         return sorted(servers or {""})
 
-    def _find_gaps(self, servers: Sequence[str]) -> None:
+    def _find_gaps(self) -> None:
         period = self._check.period
-        if period.start >= self._now:
-            return
-        period = Window(period.start, min(period.end, self._now))
-        # Another server may well export less; its own verification knows what it must.
-        for server in [self._check.instance] if self._check.instance else servers:
-            for stream, form in self._check.expected:
-                self._coverage.expect(Series(server, stream, form))
-        if not len(self._coverage):
-            self._add([Finding(FindingKind.GAP, "there is no export at all", window=period)])
-        for series, seen in self._coverage:
-            for gap in seen.covered.gaps(period):
-                detail = "no export covers it"
-                self._add([Finding(FindingKind.GAP, detail, None, gap, series, seen.usual_compression)])
+        if not self._totals.manifests:
+            detail = "there is no export that can be read of this period"
+            self._findings.append(Finding(FindingKind.NO_EXPORTS, detail, window=period))
+        for gap, pending in self._coverage.gaps(self._now):
+            if pending:
+                self._pending.append(gap)
+            else:
+                self._add([gap])
 
 
-def _order(finding: Finding) -> tuple[str, str, str]:
-    return format_utc(finding.window.start) if finding.window else "", finding.key or "", finding.kind.value
+#: Other archives below the root that are named.
+_MOST_OTHERS = 100
+
+
+def _order(finding: Finding) -> tuple[bool, str, str, str]:
+    """Sort by time, with the loss of sealed events first."""
+    start = format_utc(finding.window.start) if finding.window else ""
+    return not finding.lost_events, start, finding.key or "", finding.kind.value

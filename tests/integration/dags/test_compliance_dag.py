@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -27,10 +27,11 @@ def server(curation_simulator_factory: Callable[..., Simulator], midnight: datet
     return curation_simulator_factory(events=900, start=midnight - 3 * DAY, end=midnight, tokens=("made-up-token",))
 
 
-def load(end: datetime) -> Any:
+def load(end: datetime, tolerate: Sequence[str] = ()) -> Any:
     """The DAG, with an end that does not move on when a day settles while it runs."""
     computed = "settled.replace(hour=0, minute=0, second=0, microsecond=0)"
     [dag] = dags.load(DAGS / "curation_compliance.py", (computed, f'datetime.fromisoformat("{end.isoformat()}")'))
+    dag.get_task("conclude").python_callable.__globals__["TOLERATE"] = tolerate
     return dag
 
 
@@ -39,24 +40,45 @@ def run(dag: Any) -> dict[str, str]:
     return states(dags.run(dag, datetime.now(timezone.utc), days=3))
 
 
-def test_makes_up_for_days_that_are_missing(s3: Any, server: Simulator, midnight: datetime) -> None:
+def test_makes_up_for_days_that_are_missing(
+    s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
+) -> None:
     ended = run(load(midnight))
 
-    # Two of three days of three streams were missing.
+    # Two of three days of three streams were missing. That is mended, and said.
     assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
     assert set(ended.values()) == {"success"}, ended
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "Found: 3 gap. Mended: 3 gap. Lost: nothing." in said
     objects = [key for key in keys(s3) if "/_manifests/" not in key]
     assert len(objects) == 9
-
-    s3.delete_object(Bucket=BUCKET, Key=objects[0])
-    ended = run(load(midnight))
-    assert [name for name in ended if name.startswith("mend[")] == ["mend[0]"]
-    assert set(ended.values()) == {"success"}, ended
-    assert [key for key in keys(s3) if "/_manifests/" not in key] == objects
 
     ended = run(load(midnight))
     assert ended.pop("mend") == "skipped"
     assert set(ended.values()) == {"success"}, ended
+
+
+@pytest.mark.parametrize("tolerate", [False, True])
+def test_a_vanished_object_is_an_incident_though_it_was_mended(
+    tolerate: bool, s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
+) -> None:
+    run(load(midnight))
+    objects = [key for key in keys(s3) if "/_manifests/" not in key]
+    s3.delete_object(Bucket=BUCKET, Key=objects[0])
+    capfd.readouterr()
+
+    ended = run(load(midnight, ["object_missing"] if tolerate else ()))
+
+    assert [name for name in ended if name.startswith("mend[")] == ["mend[0]"]
+    assert ended.pop("conclude") == ("success" if tolerate else "failed")
+    assert set(ended.values()) == {"success"}, ended
+    assert [key for key in keys(s3) if "/_manifests/" not in key] == objects
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "Found: 1 object_missing. Mended: 1 object_missing. Lost: nothing." in said
+    assert ("Finished exports were altered or had vanished (object_missing)" in said) != tolerate
+    assert any(
+        line.lstrip().startswith("- mended: object_missing: ") and objects[0] in line for line in said.splitlines()
+    )
 
 
 def test_fails_with_what_is_lost(s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any) -> None:
@@ -93,7 +115,7 @@ def test_fails_with_a_gap_that_the_server_has_forgotten(
     said = "".join(capfd.readouterr()) + caplog.text
     assert "Findings: 3 gap. Exports that still mend some of them: 0." in said
     assert f"[{midnight - 3 * DAY:%Y-%m-%dT%H:%M:%SZ}, " in said
-    assert "no export covers it" in said
+    assert "no unfiltered export covers it" in said
 
 
 def test_is_driven_by_the_assets_of_the_exports() -> None:

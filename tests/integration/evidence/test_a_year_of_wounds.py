@@ -158,7 +158,7 @@ def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchi
         report = verify_archive(f"s3://{BUCKET}/{name}/", YEAR.start, YEAR.end, keys=[KEY])
         assert_found(report, expected[name])
         # Of the objects, only those that were changed without another size.
-        assert report.objects_read == sum(kind is FindingKind.SHA256_DIFFERS for kind, _, _ in expected[name])
+        assert report.totals.objects_read == sum(kind is FindingKind.SHA256_DIFFERS for kind, _, _ in expected[name])
 
 
 @pytest.mark.parametrize("name", ["daily", "hourly"])
@@ -168,5 +168,10 @@ def test_nothing_is_invented(year: tuple[dict[str, Exporter], MemoryArchive], na
     report = verify(archive, check)
     assert report.findings == []
     assert report.mends == []
-    assert report.manifests == report.recounted == report.objects_read == {"daily": 365, "hourly": 8760}[name]
-    assert report.events == 15_000
+    assert (
+        report.totals.manifests
+        == report.totals.recounted
+        == report.totals.objects_read
+        == {"daily": 365, "hourly": 8760}[name]
+    )
+    assert report.totals.events() == {"events": 15_000}

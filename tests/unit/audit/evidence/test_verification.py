@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +24,10 @@ from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.listing import named_window, pairs
 from airflow_provider_curation.audit.evidence.report import Report
+from airflow_provider_curation.audit.evidence.seal import digest_key, entry, new_digest, read_chain
 from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.secret_key import SecretKey
-from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.audit.window import Window, format_utc
 from tests.support.archives import (
     DAY,
     HOUR,
@@ -35,6 +38,7 @@ from tests.support.archives import (
     TruthClient,
     manifest_key,
     pair,
+    replace_events,
     rewrite,
     stored,
 )
@@ -64,7 +68,9 @@ def archive(whole: MemoryArchive) -> MemoryArchive:
 
 
 def check(archive: MemoryArchive, **arguments: object) -> Report:
-    chosen = {"prefix": "curation/", "period": WEEK, "keys": [KEY], **arguments}
+    chosen = {"prefix": "curation/", "period": WEEK, "keys": [KEY], "ignored": frozenset(), **arguments}
+    # Most tests look at archives that nobody has sealed yet.
+    chosen["ignored"] |= {FindingKind.NO_SEALS}  # type: ignore[operator]
     return verify(archive, Check(**chosen), NOW)  # type: ignore[arg-type]
 
 
@@ -73,20 +79,25 @@ def found(report: Report) -> list[tuple[FindingKind, str | None, Window | None]]
 
 
 def test_a_whole_archive(archive: MemoryArchive, exporter: Exporter) -> None:
+    check(archive, seal=True)
     report = check(archive, count=exporter.client.count, remembered=START, reading="all")
-    assert (found(report), report.manifests, report.recounted, report.objects_read) == ([], 14, 14, 14)
+    totals = report.totals
+    assert (found(report), totals.manifests, totals.recounted, totals.objects_read) == ([], 14, 14, 14)
     assert "Nothing is missing" in report.summary()
 
 
 def test_no_object_is_read_without_need(archive: MemoryArchive, exporter: Exporter) -> None:
-    assert check(archive).objects_read == 0
+    # What no seal vouches for is read in any case.
+    assert check(archive, seal=True).totals.objects_read == 14
+    assert check(archive).totals.objects_read == 0
+    archive.reads.clear()
     copied = exporter.key(DAYS[1])
     archive.etags[copied] = "of-a-copy"
     assert found(check(archive)) == []
     assert archive.reads == [copied]
     random.seed(7)
     # The copy is read in any case.
-    assert 1 < check(archive, reading=0.5).objects_read < 14
+    assert 1 < check(archive, reading=0.5).totals.objects_read < 14
 
 
 def test_a_manifest_that_is_no_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -100,7 +111,7 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
     keys = [exporter.key(day) for day in DAYS]
     rewrite(archive, keys[0], reconciled=False, reconciled_why="no count")
     rewrite(archive, keys[1], filters={"actions": ["blocked"]})
-    rewrite(archive, keys[2], sign=None, events=3)
+    rewrite(archive, keys[2], sign=None, settle_seconds=3)
     rewrite(archive, keys[3], sign=None, signature=None)
     rewrite(archive, keys[4], sign=SecretKey(b"a key that nobody knows of"))
     names = [manifest_key(key) for key in keys]
@@ -111,10 +122,12 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
     assert "no count" in said[0]
     for text, part in zip(said[2:], ["does not fit", "is not signed", "another key"], strict=True):
         assert part in text
-    assert found(check(archive, keys=[])) == found(report)[:2]
+    unsigned = [(FindingKind.UNSIGNED, names[3], DAYS[3])]
+    unchecked = [(FindingKind.SIGNATURES_UNCHECKED, None, None)]
+    assert found(check(archive, keys=[])) == [*unchecked, *found(report)[:2], *unsigned]
     # That day has no export of everything, as the others have.
-    ignored = frozenset({FindingKind.FILTERED, FindingKind.UNRECONCILED})
-    assert found(check(archive, keys=[], ignored=ignored)) == [(FindingKind.GAP, None, DAYS[1])]
+    ignored = frozenset({FindingKind.FILTERED, FindingKind.UNRECONCILED, FindingKind.SIGNATURES_UNCHECKED})
+    assert found(check(archive, keys=[], ignored=ignored)) == [(FindingKind.GAP, None, DAYS[1]), *unsigned]
 
 
 def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -141,7 +154,7 @@ def test_events_that_came_late(archive: MemoryArchive, exporter: Exporter) -> No
     assert found(check(archive, count=count, remembered=START)) == late
     # What the server has begun to forget is not asked for.
     report = check(archive, count=count, remembered=DAYS[5].start + HOUR)
-    assert (found(report), report.recounted) == ([], 2)
+    assert (found(report), report.totals.recounted) == ([], 2)
 
 
 def test_a_stream_that_should_be_there(archive: MemoryArchive) -> None:
@@ -149,15 +162,15 @@ def test_a_stream_that_should_be_there(archive: MemoryArchive) -> None:
     assert [(each.kind, each.window, each.series and each.series.format) for each in report.findings] == [
         (FindingKind.GAP, WEEK, "csv")
     ]
-    assert found(verify(MemoryArchive(), Check("curation/", WEEK), NOW)) == [(FindingKind.GAP, None, WEEK)]
+    assert found(verify(MemoryArchive(), Check("curation/", WEEK), NOW)) == [(FindingKind.NO_EXPORTS, None, WEEK)]
 
 
-def test_the_future_is_no_gap(archive: MemoryArchive) -> None:
-    assert found(check(archive, period=Window(START, START + 8 * DAY))) == [
-        (FindingKind.GAP, None, Window(WEEK.end, NOW)),
-        (FindingKind.GAP, None, Window(WEEK.end, NOW)),
-    ]
-    assert found(check(archive, period=Window(NOW + DAY, NOW + 2 * DAY))) == []
+def test_a_period_that_has_not_ended_cannot_be_verified(archive: MemoryArchive) -> None:
+    for period in (Window(START, START + 8 * DAY), Window(NOW, NOW + DAY)):
+        with pytest.raises(InvalidArgumentError, match=f"before it has ended: it is {format_utc(NOW)} by this"):
+            check(archive, period=period)
+    report = verify(archive, Check("curation/", WEEK, keys=[KEY]), WEEK.end)
+    assert f"{WEEK}, by the clock at {format_utc(WEEK.end)}" in report.summary()
 
 
 def test_other_files_are_no_findings(archive: MemoryArchive) -> None:
@@ -170,7 +183,7 @@ def test_other_files_are_no_findings(archive: MemoryArchive) -> None:
 
 def test_objects_that_have_moved(archive: MemoryArchive) -> None:
     moved = MemoryArchive({key.replace("curation/", "old/"): body for key, body in archive.objects.items()})
-    assert found(verify(moved, Check("old/", WEEK, keys=[KEY]), NOW)) == []
+    assert found(check(moved, prefix="old/")) == []
 
 
 def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -207,7 +220,7 @@ def test_a_report_is_bounded_and_plain_values() -> None:
     archive = MemoryArchive({f"curation/{number}.jsonl.gz": b"" for number in range(1000)})
     report = verify(archive, Check("curation/", WEEK), NOW)
     told = json.loads(json.dumps(report.as_dict()))
-    assert told["counts"] == {"gap": 1, "manifest_missing": 1000}
+    assert told["counts"] == {"manifest_missing": 1000, "no_exports": 1}
     assert len(told["findings"]) == 200
     assert len(told["summary"].splitlines()) < 60
 
@@ -234,7 +247,7 @@ def test_only_the_servers_own_exports_are_counted_again(
     # Without events more than the first server has, the other one's would seem to have come late.
     for instance, mine, windows in (("acme", exporter, 14), ("acme2", other, 7)):
         report = check(both, instance=instance, count=mine.client.count, remembered=START)
-        assert (found(report), report.mends, report.recounted, report.manifests) == ([], [], windows, 21)
+        assert (found(report), report.mends, report.totals.recounted, report.totals.manifests) == ([], [], windows, 21)
 
     def late(window: Window, dry_run: bool) -> int:
         return other.client.count(window, dry_run) + (window == DAYS[5])
@@ -256,7 +269,7 @@ def test_what_was_not_counted_again_is_said_and_sealed_all_the_same(both: Memory
 def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -> None:
     for instance in (None, "acme"):
         report = check(archive, instance=instance, count=exporter.client.count, remembered=START)
-        assert (report.server, report.other_servers, report.recounted) == ("acme", [], 14)
+        assert (report.server, report.other_servers, report.totals.recounted) == ("acme", [], 14)
         assert "Not counted again" not in report.summary()
 
 
@@ -329,7 +342,7 @@ def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporte
     with pytest.raises(InvalidArgumentError, match="seals up to"):
         check(archive, seal=True)
     moved = MemoryArchive({key.replace("curation/", "x/"): body for key, body in archive.objects.items()})
-    assert found(verify(moved, Check("x/", WEEK, keys=[KEY]), NOW)) == []
+    assert found(check(moved, prefix="x/")) == []
 
     # The first digest is altered, then gone.
     assert keys[0] is not None
@@ -347,16 +360,60 @@ def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporte
 def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exporter) -> None:
     check(archive, seal=True)
     keys = [exporter.key(day) for day in DAYS]
+    names = [manifest_key(key) for key in keys]
+    sealed = [stored(archive, key).facts["events"] for key in keys]
     for key in pair(keys[0]):
         del archive.objects[key]
-    rewrite(archive, keys[1], sha256="0" * 64)
-    rewrite(archive, keys[2], events=9, sha256="0" * 64, replaces=stored(archive, keys[2]).sha256)
+    rewrite(archive, keys[1], filters={})
+    replace_events(archive, keys[2], sealed[2] - 2, replaces=stored(archive, keys[2]).sha256)
     rewrite(archive, keys[3], exported_at="2025-02-01T00:00:00Z")
-    assert found(check(archive)) == [
-        (FindingKind.SEALED_MISSING, manifest_key(keys[0]), None),
+    replace_events(archive, keys[4], sealed[4] - 1)
+    archive.objects[names[5]] += b"\n"
+
+    report = check(archive)
+
+    replaced = FindingKind.REPLACED_AFTER_SEALING
+    # The loss of sealed events comes first.
+    assert found(report) == [
+        (replaced, names[2], DAYS[2]),
+        (replaced, names[4], DAYS[4]),
         (FindingKind.GAP, None, DAYS[0]),
-        (FindingKind.SEALED_CHANGED, manifest_key(keys[1]), DAYS[1]),
+        (FindingKind.SEALED_MISSING, names[0], DAYS[0]),
+        (replaced, names[3], DAYS[3]),
+        (replaced, names[5], DAYS[5]),
     ]
+    lost = {each.key: each for each in report.findings}
+    assert lost[names[2]].events == (sealed[2], sealed[2] - 2)
+    assert f"2 of the {sealed[2]} events that were sealed are gone" in lost[names[2]].detail
+    assert "it says that it replaced the sealed one" in lost[names[2]].detail
+    assert "it does not say that it replaced" in lost[names[4]].detail
+    assert "of the very object that was sealed" in lost[names[3]].detail
+    assert f"sealed with {sealed[0]} events" in lost[names[0]].detail
+    assert lost[names[2]].as_dict()["sealed_events"] == sealed[2]
+    # A new seal does not describe again what was sealed.
+    other = Window(WEEK.start - DAY, WEEK.end)
+    assert check(archive, period=other, ignored=frozenset(FindingKind)).seal is None
+
+
+def test_a_seal_cannot_make_up_for_what_an_earlier_one_says(archive: MemoryArchive, exporter: Exporter) -> None:
+    """A day is emptied, its manifest is written again with a signature that fits, and sealed by an appended seal."""
+    check(archive, seal=True)
+    key = exporter.key(DAYS[3])
+    sealed = stored(archive, key)
+    replace_events(archive, key, 0, replaces=sealed.sha256)
+    [*_, (last, _)] = read_chain(archive, "curation/", [KEY])
+    later = Window(WEEK.end, WEEK.end + DAY)
+    emptied = entry(manifest_key(key).removeprefix("curation/"), stored(archive, key))
+    body = new_digest("curation/", later, [emptied], last, NOW, KEY)
+    archive.objects[digest_key("curation/", later)] = body
+
+    report = check(archive, reading="all", known_digests=frozenset({hashlib.sha256(body).hexdigest()}))
+
+    assert found(report) == [
+        (FindingKind.REPLACED_AFTER_SEALING, manifest_key(key), DAYS[3]),
+        (FindingKind.SEAL_BROKEN, digest_key("curation/", later), DAYS[3]),
+    ]
+    assert report.findings[0].events == (sealed.facts["events"], 0)
 
 
 def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -380,27 +437,21 @@ def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporte
     assert found(check(archive, seal=True)) == expected
 
 
-def test_a_rewrite_is_not_sealed_by_the_digest_before_it(archive: MemoryArchive, exporter: Exporter) -> None:
+def test_a_rewrite_is_not_sealed_again(archive: MemoryArchive, exporter: Exporter) -> None:
     digest = check(archive, seal=True).seal
-    same, other = exporter.key(DAYS[2]), exporter.key(DAYS[3])
-    rewrite(archive, same, exported_at="2025-02-01T00:00:00Z")
-    assert (check(archive, seal=True).seal, digest is not None) == (digest, True)
-    # The digest would not tell if the object that was replaced came back.
-    before = stored(archive, other).sha256
-    archive.objects[other] += b"more"
-    sha256 = hashlib.sha256(archive.objects[other]).hexdigest()
-    rewrite(archive, other, size=len(archive.objects[other]), sha256=sha256, etag=archive.etag(other), replaces=before)
-    report = check(archive, seal=True)
-    assert (found(report), report.seal) == ([(FindingKind.NOT_SEALED, manifest_key(other), DAYS[3])], None)
-    assert found(check(archive)) == []
+    assert check(archive, seal=True).seal == digest is not None
+    for key, replaced in ((exporter.key(DAYS[2]), False), (exporter.key(DAYS[3]), True)):
+        before = stored(archive, key).sha256
+        rewrite(archive, key, exported_at="2025-02-01T00:00:00Z", replaces=before if replaced else None)
+        report = check(archive, seal=True)
+        assert report.counts["replaced_after_sealing"] == 1 + replaced
+        assert (report.seal, check(archive, seal=True, ignored=frozenset(FindingKind)).seal) == (None, None)
 
 
-def test_nothing_is_sealed_that_has_a_finding_or_goes_on(archive: MemoryArchive, exporter: Exporter) -> None:
+def test_nothing_is_sealed_that_has_a_finding(archive: MemoryArchive, exporter: Exporter) -> None:
     del archive.objects[exporter.key(DAYS[0])]
     assert check(archive, seal=True).seal is None
     assert not any("_digests" in key for key in archive.objects)
-    with pytest.raises(InvalidArgumentError, match="before it has ended"):
-        check(archive, period=Window(START, NOW + DAY), seal=True)
 
 
 # Parts
@@ -470,8 +521,9 @@ class Listing:
             key = f"curation/{day}T{hour % 24:02}0000Z_{day}T{hour % 24:02}5959Z.jsonl.gz"
             yield Entry(listed(key), 1)
 
-    def read(self, key: str) -> bytes:
-        raise AssertionError("outside of the period")
+    def read(self, key: str, most: int = 0) -> None:
+        """Return nothing for the one key that shows whether the series was there before the period."""
+        assert key == manifest_key("curation/20100101T000000Z_20100101T005959Z.jsonl.gz")
 
 
 @pytest.mark.slow
@@ -482,7 +534,7 @@ def test_a_long_listing_does_not_grow_memory() -> None:
         report = verify(Listing(years), Check("curation/", WEEK), NOW)  # type: ignore[arg-type]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert report.counts == {"gap": 1}
+        assert report.counts == {"no_exports": 1}
     assert peaks[1] < peaks[0] + 64 * 1024
 
 
@@ -500,29 +552,44 @@ class Large(MemoryArchive):
             each if each.key.endswith(".json") else each._replace(size=self.size) for each in super().entries(prefix)
         )
 
+    @classmethod
+    def content(cls) -> Iterator[bytes]:
+        lines = cls.size // 4096
+        for first in range(0, lines, 256):
+            starts = [
+                b'{"id":%d,"created_at":"2025-01-01T00:00:00Z","action":"' % each for each in range(first, first + 256)
+            ]
+            yield b"".join(start.ljust(4093, b"a") + b'"}\n' for start in starts)
+
     def chunks(self, key: str) -> Iterator[bytes]:
         self.two.wait()
-        for _ in range(self.size >> 20):
-            yield bytes(1 << 20)
+        yield from self.content()
 
 
 def test_objects_are_read_in_parallel_with_flat_memory(exporter: Exporter) -> None:
-    made = MemoryArchive()
-    digest = hashlib.sha256(bytes(Large.size)).hexdigest()
+    made, digest = MemoryArchive(), hashlib.sha256()
+    for chunk in Large.content():
+        digest.update(chunk)
+    sums = {"size": Large.size, "sha256": digest.hexdigest()}
     for window in Window(START, START + DAY).split(3 * HOUR):
-        rewrite(made, exporter.export(made, window), size=Large.size, sha256=digest)
+        rewrite(made, exporter.export(made, window), compression="none", content_size=Large.size, **sums)
     tracemalloc.start()
     report = check(Large(made.objects), period=Window(START, START + DAY), reading="all", workers=2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (report.counts, report.objects_read, report.bytes_read) == ({}, 8, 8 * Large.size)
+    assert (report.totals.objects_read, report.totals.bytes_read) == (8, 8 * Large.size)
+    # The manifests claim other events, and the first object all of its own window's.
+    assert report.counts == {"content_differs": 8}
+    assert "its events is 8192, the manifest's" in report.findings[0].detail
     assert peak < 8 << 20
 
 
 def test_two_compressions_of_a_window_are_told_apart(archive: MemoryArchive, exporter: Exporter) -> None:
     again = exporter.export(archive, DAYS[2], key=exporter.key(DAYS[2]).replace(".gz", ".zst"))
     assert found(check(archive)) == [(FindingKind.OVERLAP, manifest_key(again), DAYS[2])]
-    rewrite(archive, again, compression="zstd")
+    body = zstandard.compress(gzip.decompress(archive.objects[again]))
+    archive.objects[again] = body
+    rewrite(archive, again, compression="zstd", size=len(body), sha256=hashlib.sha256(body).hexdigest())
     assert found(check(archive)) == []
 
 

@@ -1,25 +1,24 @@
-"""Verifying an archive without a DAG: a plain function, and a command that needs neither Airflow nor S3.
+"""Verifies an archive without a DAG: a plain function, and a command that needs neither Airflow nor S3.
 
-``python -m airflow_provider_curation.evidence FOLDER`` verifies a copy of an archive: the chain of its digests, their
-signatures, and every manifest and object that they seal.
+``python -m airflow_provider_curation.evidence FOLDER`` verifies a copy of an archive: the chain of its seals, their
+signatures, and every manifest and object that they name.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_curation.audit.endpoint import RETENTION
-from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError
+from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.check import Check, Count, Reading
-from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.evidence.conclusion import Conclusion, conclude
+from airflow_provider_curation.audit.evidence.findings import FindingKind, Series
+from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
 from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.seal import read_chain
@@ -30,7 +29,10 @@ from airflow_provider_curation.audit.window import Window, check_duration
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.evidence.archive import Archive
 
-__all__ = ["Report", "SecretKey", "verify_archive"]
+__all__ = ["Conclusion", "Report", "SecretKey", "conclude", "verify_archive"]
+
+STREAMS = ("events", "dry_run")
+FORMATS = ("jsonl", "csv", "parquet")
 
 
 def verify_archive(
@@ -39,11 +41,14 @@ def verify_archive(
     end: datetime | str | None = None,
     *,
     expected: Sequence[Sequence[str]] = (),
+    retired: Sequence[Sequence[str]] = (),
+    aliases: Mapping[str, str] | None = None,
     keys: Sequence[SecretKey | bytes | str] = (),
     read: Reading = "suspects",
     curation_conn_id: str | None = None,
     recount: bool = True,
     retention: timedelta = RETENTION,
+    export_time: timedelta = timedelta(0),
     seal: bool = False,
     known_digests: Sequence[str] = (),
     ignore: Iterable[str] = (),
@@ -54,34 +59,43 @@ def verify_archive(
     object_lock_retain_until: datetime | timedelta | str | None = None,
     object_lock_legal_hold: bool = False,
 ) -> Report:
-    """Verify the exports below a prefix of S3, or in a folder that holds a copy, for a period.
+    """Verify the exports of an archive in S3, or in a folder that holds a copy, for a period that has ended.
 
-    :param location: the archive's root: ``s3://bucket/curation``, or a folder. Manifests lie in ``_manifests/`` and
-        digests in ``_digests/`` below it.
+    :param location: the archive's root: ``s3://bucket/curation``, or a folder. Manifests lie in ``_manifests/`` below
+        it.
     :param start: first moment of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the
-        first digest.
-    :param end: end of the period, exclusive; default: that of the last digest.
-    :param expected: streams and formats that must be there, of the connection's server, or of each that has exports if
-        there is no connection: ``[("events", "jsonl")]``; default: those that are found.
-    :param keys: that manifests and digests must be signed with, the one to seal with first; none checks no signature.
-    :param read: objects to read for their SHA-256: ``suspects``, those whose ETag is not the manifest's; ``all``; or a
-        share of them besides, such as ``0.01``. Those of a folder are all read.
+        first seal.
+    :param end: end of the period, exclusive; default: that of the last seal.
+    :param expected: streams and formats whose unfiltered exports must be there, such as ``[("events", "jsonl")]``: of
+        the connection's server, or of each server that has exports if there is no connection. Whatever was exported or
+        sealed before the end of the period is expected as well.
+    :param retired: series that are no longer exported, such as ``[("acme.jfrog.io", "events", "csv")]``: they are not
+        expected after their last export.
+    :param aliases: the earlier names of renamed servers, each with the name that it has now:
+        ``{"acme.jfrog.io": "packages.acme.example"}``.
+    :param keys: that manifests and seals must be signed with, the one to seal with first; none checks no signature.
+    :param read: objects to read: ``suspects``, those that no seal vouches for or whose ETag is not the manifest's;
+        ``all``; or a share of the others besides, such as ``0.01``. Those of a folder are all read.
     :param curation_conn_id: connection of the server whose exports are counted again and mended; those of other servers
         are verified in every other respect. Default: nothing is counted again, and of several servers nothing mended.
     :param recount: ask that server again for the counts of what it still remembers.
     :param retention: how long the server remembers events.
-    :param seal: if nothing is found, write a digest of the period that chains to the one before.
-    :param known_digests: SHA-256 of digests that were noted elsewhere, and must still be in the chain.
-    :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
-    :param workers: manifests or objects read at the same time.
+    :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
+    :param seal: seal the period if nothing is found and nothing is pending.
+    :param known_digests: SHA-256 of seals that were noted elsewhere, and must still be in the chain.
+    :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``; the report counts them.
+    :param workers: manifests or objects that are read at the same time.
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials.
-    :param s3_extra_args: extra arguments of boto3's upload of the digest.
-    :param object_lock_mode: of the digest, as of ``CurationAuditToS3Operator``; likewise the two that follow.
-    :raises InvalidArgumentError: for an argument that cannot be used; the message names it.
-    :raises ObjectLockError: if a digest is to be locked, and the bucket has no Object Lock.
+    :param s3_extra_args: extra arguments of boto3's upload of the seal.
+    :param object_lock_mode: of the seal, as of ``CurationAuditToS3Operator``; likewise the two that follow.
+    :raises InvalidArgumentError: for an argument that cannot be used; the message names it. Also for a period that has
+        not ended by this machine's clock, and for a folder inside an archive.
+    :raises ObjectLockError: if a seal is to be locked, and the bucket has no Object Lock.
+    :raises MissingPackageError: if an object cannot be unpacked without a package that is not installed.
     """
     now = datetime.now(timezone.utc)
     _check_arguments(read, workers, retention)
+    check_duration(export_time, "export_time")
     chosen_keys = [key if isinstance(key, SecretKey) else SecretKey(_as_bytes(key)) for key in keys]
     lock = (object_lock_mode, object_lock_retain_until, object_lock_legal_hold)
     archive, prefix = _archive(location, aws_conn_id)
@@ -93,11 +107,14 @@ def verify_archive(
         prefix=prefix,
         period=period,
         expected=_expected(expected),
+        retired=_retired(retired),
+        aliases=dict(aliases or {}),
         keys=chosen_keys,
         reading=read if isinstance(read, str) else float(read),
         count=count,
         instance=instance,
         remembered=now - retention,
+        export_time=export_time,
         ignored=_kinds(ignore),
         seal=seal,
         known_digests=frozenset(digest.lower() for digest in known_digests),
@@ -111,7 +128,7 @@ def _check_arguments(read: object, workers: int, retention: object) -> None:
     if read not in ("suspects", "all") and (share is None or not 0 <= share <= 1):
         raise InvalidArgumentError(f"read={read!r} is neither 'suspects', 'all' nor a share from 0 to 1.")
     if not 1 <= workers <= 64:
-        raise InvalidArgumentError(f"workers={workers!r} is no number from 1 to 64.")
+        raise InvalidArgumentError(f"workers={workers!r} is not a number from 1 to 64.")
     check_duration(retention, "retention")
 
 
@@ -122,7 +139,9 @@ def _as_bytes(key: bytes | str) -> bytes:
 def _archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple[Archive, str]:
     """Return where an archive lies, and the prefix of its keys: a folder's, so with a slash at its end."""
     if not isinstance(location, str) or not location.startswith("s3://"):
-        return LocalArchive(location), ""
+        archive = LocalArchive(location)
+        _refuse_inner_folder(Path(location).resolve())
+        return archive, ""
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
     if not bucket:
         raise InvalidArgumentError(f"{location!r} names no bucket.")
@@ -131,6 +150,16 @@ def _archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple
 
     prefix = prefix.rstrip("/")
     return S3Archive(bucket, aws_conn_id=aws_conn_id), f"{prefix}/" if prefix else ""
+
+
+def _refuse_inner_folder(folder: Path) -> None:
+    for above in folder.parents:
+        inner = Path(Layout(str(above)).manifests) / folder.relative_to(above)
+        if inner.is_dir():
+            raise InvalidArgumentError(
+                f"{str(folder)!r} is a folder of the archive whose root is {str(above)!r}: verify that one, since the "
+                "manifests and seals lie there."
+            )
 
 
 def _period(
@@ -143,10 +172,10 @@ def _period(
     """Return the period to verify: what was asked for, else what is sealed."""
     if start is not None and end is not None:
         return Window.parse(start, end)
-    sealed = [digest.period for digest, _ in read_chain(archive, prefix, keys) if digest is not None]
+    sealed = [seal.period for seal, _ in read_chain(archive, prefix, keys) if seal is not None]
     if not sealed:
         raise InvalidArgumentError(
-            f"{archive.uri(prefix)} has no digest to take a period from (none that can be trusted, if keys were "
+            f"{archive.uri(prefix)} has no seal to take a period from (none that can be trusted, if keys were "
             "given): give start and end."
         )
     return Window.parse(
@@ -158,15 +187,27 @@ def _period(
 def _expected(expected: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
     pairs = [tuple(pair) for pair in expected]
     for pair in pairs:
-        if len(pair) != 2 or pair[0] not in ("events", "dry_run") or pair[1] not in ("jsonl", "csv"):
+        if len(pair) != 2 or pair[0] not in STREAMS or pair[1] not in FORMATS:
             raise InvalidArgumentError(
-                f"expected={expected!r}: {pair!r} is no stream (events, dry_run) and format (jsonl, csv)."
+                f"expected={expected!r}: {pair!r} is not a stream ({', '.join(STREAMS)}) and a format "
+                f"({', '.join(FORMATS)})."
             )
     return [(pair[0], pair[1]) for pair in pairs]
 
 
+def _retired(retired: Sequence[Sequence[str]]) -> frozenset[Series]:
+    named = [tuple(each) for each in retired]
+    for each in named:
+        if len(each) != 3 or each[1] not in STREAMS or each[2] not in FORMATS:
+            raise InvalidArgumentError(
+                f"retired={retired!r}: {each!r} is not a server's name, a stream ({', '.join(STREAMS)}) and a format "
+                f"({', '.join(FORMATS)})."
+            )
+    return frozenset(Series(*each) for each in named)
+
+
 def _kinds(names: Iterable[str]) -> frozenset[FindingKind]:
-    known = [kind.value for kind in FindingKind]
+    known = [kind.value for kind in FindingKind if kind is not FindingKind.NO_EXPORTS]
     for name in names:
         if name not in known:
             raise InvalidArgumentError(f"ignore: {name!r} is none of {', '.join(sorted(known))}.")
@@ -176,11 +217,11 @@ def _kinds(names: Iterable[str]) -> frozenset[FindingKind]:
 def _protect(
     archive: Archive, period: Window, now: datetime, lock: tuple[Any, Any, bool], extra_args: dict[str, Any] | None
 ) -> None:
-    """Have the digest written as the user wants it."""
+    """Write the seal as the user wants it: locked, and with extra arguments of the upload."""
     if not any(lock) and not extra_args:
         return
     if isinstance(archive, LocalArchive):
-        raise InvalidArgumentError("object_lock_* and s3_extra_args go with an s3:// location.")
+        raise InvalidArgumentError("object_lock_* and s3_extra_args need an s3:// location.")
     from airflow_provider_curation.s3.archive import S3Archive
     from airflow_provider_curation.s3.object_lock import wanted_lock
 
@@ -197,9 +238,9 @@ def _server(curation_conn_id: str, recount: bool) -> tuple[Count | None, str | N
         try:
             return None, hook.instance
         except InvalidArgumentError:
-            # It was not to be asked, so that there need not be one.
+            # Without a recount there need not be a connection.
             return None, None
-    # Made before the threads are: looking up a connection is a call to Airflow.
+    # Looked up before the threads start, since that is a call to Airflow.
     _ = hook.client
     at_once = threading.BoundedSemaphore(hook.settings.concurrency)
 
@@ -208,58 +249,3 @@ def _server(curation_conn_id: str, recount: bool) -> tuple[Count | None, str | N
             return hook.count_events(window.start, window.end, dry_run)
 
     return count, hook.instance
-
-
-# The command
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify what the command line names: 0 if nothing is missing, 1 with findings, 2 if it could not be verified."""
-    parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_curation.evidence",
-        description="Verify an archive of audit events: the chain of its digests, and what they seal.",
-    )
-    parser.add_argument("location", help="a folder that holds a copy of the archive, or s3://bucket/prefix/")
-    parser.add_argument("--start", help="first moment of the period (default: of the first digest)")
-    parser.add_argument("--end", help="end of the period, exclusive (default: of the last digest)")
-    parser.add_argument(
-        "--key-file", action="append", default=[], metavar="FILE", help="holds the signing key; may be given again"
-    )
-    parser.add_argument(
-        "--known-digest", action="append", default=[], metavar="SHA256", help="a digest that must be in the chain"
-    )
-    parser.add_argument("--read", default="suspects", help="suspects (default), all, or a share such as 0.01")
-    parser.add_argument("--ignore", action="append", default=[], metavar="KIND", help="a kind of finding to leave out")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    chosen = parser.parse_args(arguments)
-    try:
-        report = verify_archive(
-            chosen.location,
-            chosen.start,
-            chosen.end,
-            keys=[_key_of_file(name) for name in chosen.key_file],
-            read=_reading(chosen.read),
-            known_digests=chosen.known_digest,
-            ignore=chosen.ignore,
-        )
-    except (CurationAuditError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(report.as_dict(), indent=2) if chosen.json else report.summary())
-    return 1 if report.findings else 0
-
-
-def _key_of_file(name: str) -> SecretKey:
-    # An editor's line break at the end is not the key's.
-    return SecretKey(Path(name).read_bytes().rstrip(b"\r\n"), f"file {name!r}")
-
-
-def _reading(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-if __name__ == "__main__":
-    sys.exit(main())
