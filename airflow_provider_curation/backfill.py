@@ -17,7 +17,7 @@ from airflow_provider_curation.compat import conf, ending_without_retries
 log = logging.getLogger(__name__)
 
 STREAMS = ("events", "dry_run")
-FORMATS = ("jsonl", "csv")
+FORMATS = ("jsonl", "csv", "parquet")
 #: An error names so many missing exports one by one.
 _NAMED = 20
 
@@ -42,7 +42,7 @@ def export_windows(
     :param end: end, exclusive.
     :param step: width of each export, at least a second; the first and the last one may be narrower.
     :param streams: ``events``, ``dry_run`` or both.
-    :param formats: ``jsonl``, ``csv`` or both.
+    :param formats: one or more of ``jsonl``, ``csv`` and ``parquet``.
     :param retention: how long the server remembers events; give the operator the same.
     :param settle_time: how long after its end a window is read at the earliest.
     :return: dicts with ``start``, ``end``, ``dry_run`` and ``file_format``, in order of time; never empty.

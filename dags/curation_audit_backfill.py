@@ -45,10 +45,10 @@ PARAMS = {
     "formats": Param(
         ["jsonl"],
         type="array",
-        items={"type": "string", "enum": ["jsonl", "csv"]},
+        items={"type": "string", "enum": ["jsonl", "csv", "parquet"]},
         minItems=1,
         uniqueItems=True,
-        examples=["jsonl", "csv"],
+        examples=["jsonl", "csv", "parquet"],
         title="Formats",
         description="One object for each: one event a line (jsonl), or the server's own rows (csv).",
     ),

@@ -277,9 +277,22 @@ class CurationAuditHook(HttpHook):
         :return: ``events``, ``rows`` (header apart), the zip's ``bytes`` and ``sha256``, ``actions`` (events by each).
         :raises IncompleteExportError: if the events do not add up to the server's count, in several readings.
         """
-        window = Window.parse(start, end)
-        target = Path(path)
+        return self._write_file(FileFormat.of("csv", None), Window.parse(start, end), Path(path), dry_run)
 
+    def to_parquet(
+        self, start: datetime | str, end: datetime | str, path: str | os.PathLike[str], dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Write one Parquet file to a path, and return what it holds, as :meth:`download_csv` does.
+
+        The columns are those of an export with ``file_format="parquet"``.
+
+        :return: ``events``, ``rows``, the file's ``bytes`` and ``sha256``, ``actions`` (events by each).
+        :raises MissingPackageError: without the extra ``parquet``.
+        :raises IncompleteExportError: if the events do not add up to the server's count, in several readings.
+        """
+        return self._write_file(FileFormat.of("parquet", None), Window.parse(start, end), Path(path), dry_run)
+
+    def _write_file(self, file_format: FileFormat, window: Window, target: Path, dry_run: bool) -> dict[str, Any]:
         def keep(export: WindowExport) -> None:
             with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
                 try:
@@ -292,7 +305,7 @@ class CurationAuditHook(HttpHook):
                     os.unlink(file.name)
                     raise
 
-        export = export_until_whole(partial(self.new_export, window, FileFormat.of("csv", None), dry_run=dry_run), keep)
+        export = export_until_whole(partial(self.new_export, window, file_format, dry_run=dry_run), keep)
         tally = export.tally
         return {
             "events": tally.kept,

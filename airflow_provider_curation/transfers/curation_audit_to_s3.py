@@ -51,8 +51,10 @@ class CurationAuditToS3Operator(BaseOperator):
     :param s3_key: the key below ``s3_prefix``: Jinja first, then the fields ``{instance}``, ``{stream}``, ``{start}``,
         ``{end}`` (UTC datetimes, with formats such as ``{start:%Y-%m-%d}``), ``{suffix}`` and ``{file_format}``. A full
         ``s3://`` URL must lie below ``s3_prefix``, too. (templated)
-    :param file_format: ``jsonl``, one event a line in the server's own bytes, or ``csv``, the server's own rows.
-    :param compression: jsonl: ``gzip`` (default), ``zip``, ``zstd`` or ``none``; csv: ``zip``.
+    :param file_format: ``jsonl``, one event a line in the server's own bytes; ``csv``, the server's own rows; or
+        ``parquet``, typed columns for query engines (needs the extra ``parquet``).
+    :param compression: jsonl: ``gzip`` (default), ``zip``, ``zstd`` or ``none``; csv: ``zip`` (default) or
+        ``gzip``; parquet: its own.
     :param start: first moment of the window, inclusive: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the window, exclusive. (templated)
     :param dry_run: export one event per dry-run policy, instead of real events.
@@ -111,7 +113,7 @@ class CurationAuditToS3Operator(BaseOperator):
         s3_bucket: str | None = None,
         s3_prefix: str = DEFAULT_PREFIX,
         s3_key: str = DEFAULT_KEY,
-        file_format: Literal["jsonl", "csv"] = "jsonl",
+        file_format: Literal["jsonl", "csv", "parquet"] = "jsonl",
         compression: Literal["gzip", "zip", "zstd", "none"] | None = None,
         start: datetime | str | None = None,
         end: datetime | str | None = None,

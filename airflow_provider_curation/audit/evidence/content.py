@@ -27,7 +27,7 @@ from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import Window, format_utc
 
 #: The formats whose content can be read here.
-READ_FORMATS: Final = ("jsonl", "csv")
+READ_FORMATS: Final = ("jsonl", "csv", "parquet")
 #: Bytes of one event that are read; the largest that were seen have a few kilobytes.
 _MOST_LINE_BYTES: Final = 16 << 20
 _BLOCK_BYTES: Final = 256 * 1024
@@ -67,7 +67,7 @@ def read_object(chunks: Iterator[bytes], facts: Mapping[str, Any], window: Windo
     faults: list[str] = []
     if facts.get("format") in READ_FORMATS:
         try:
-            faults = _content_faults(source, facts, window)
+            faults = (_parquet_faults if facts["format"] == "parquet" else _content_faults)(source, facts, window)
         except _UNPACKING_FAULTS as error:
             if source.failed:
                 # The store failed, not the content.
@@ -176,6 +176,41 @@ def _content_faults(source: _Source, facts: Mapping[str, Any], window: Window) -
     return [*seen.faults, *_differences(seen, content.meter, facts)]
 
 
+def _parquet_faults(source: _Source, facts: Mapping[str, Any], window: Window) -> list[str]:
+    """Read a Parquet file, whose content is what the JSON lines it was made from said, in typed columns."""
+    pa, pq = _pyarrow()
+    seen = _Seen(window, lines_are_events=True, ids_repeat=facts.get("stream") != "events")
+    # Its columns are found from its end.
+    with tempfile.TemporaryFile() as spool:
+        while chunk := source.read(_BLOCK_BYTES):
+            spool.write(chunk)
+        spool.seek(0)
+        try:
+            file = pq.ParquetFile(spool)
+            for number in range(file.num_row_groups):
+                seen.begin_part()
+                columns = file.read_row_group(number, columns=["id", "created_at", "action"])
+                for batch in columns.to_batches(_IDS_AT_ONCE):
+                    for event_id, moment, action in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                        seen.add(event_id, format_utc(moment), _UNKNOWN if action is None else action)
+        except (pa.ArrowException, KeyError, TypeError) as error:
+            raise _ContentError(f"it cannot be read as Parquet ({type(error).__name__})") from None
+    # Row groups are sorted by id, so that the first row need not be the window's first event.
+    return [*seen.faults, *_different(seen.claims(), facts)]
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingPackageError(
+            "An object is a Parquet file, and the package pyarrow is not installed: install "
+            "airflow-provider-curation[parquet]."
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
 def _unpacked(source: _Source, compression: Any, spool: Any) -> Callable[[int], bytes]:
     """Return what reads an object's content, at most so many bytes at a time."""
     if compression == "none":
@@ -271,6 +306,16 @@ class _Seen:
         self.first_id = event_id if self.first_id is None else self.first_id
         self.last_id = event_id
 
+    def begin_part(self) -> None:
+        """Start anew with the order of ids: what follows is sorted by itself."""
+        self.last_id = None
+        self._latest = self._later_than = ""
+
+    def claims(self) -> dict[str, Any]:
+        """Return what a manifest says of the events, whatever their order, by its members."""
+        claims: dict[str, Any] = {"events": self.events, "rows": self.rows, "actions": dict(self.actions)}
+        return claims if self.ids_digest is None else {**claims, "ids_digest": self.ids_digest}
+
     @property
     def ids_digest(self) -> str | None:
         """The digest of the ids; ``None`` for dry-run events, which count by their policies, too."""
@@ -335,17 +380,11 @@ def _read_rows(file: Any, seen: _Seen) -> None:
 
 def _differences(seen: _Seen, content: _Meter, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield what was read otherwise than the manifest claims."""
-    read: dict[str, Any] = {
-        "content_size": content.bytes,
-        "content_sha256": content.sha256,
-        "events": seen.events,
-        "rows": seen.rows,
-        "first_id": seen.first_id,
-        "last_id": seen.last_id,
-        "actions": dict(seen.actions),
-    }
-    if seen.ids_digest is not None:
-        read["ids_digest"] = seen.ids_digest
+    read = {"content_size": content.bytes, "content_sha256": content.sha256}
+    return _different({**read, **seen.claims(), "first_id": seen.first_id, "last_id": seen.last_id}, facts)
+
+
+def _different(read: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
     for name, value in read.items():
         claimed = facts.get(name)
         if type(claimed) is not type(value) or claimed != value:

@@ -60,6 +60,7 @@ class Manifest:
     :param object_lock: ``mode``, ``retain_until``, ``legal_hold``; empty without.
     :param content_size: bytes of the uncompressed content.
     :param content_sha256: of the uncompressed content, the same whatever the compression.
+    :param writer: the library and version that the object's bytes depend on; ``None`` but for Parquet.
     :param settle_seconds: how long after the window's end it was read at the earliest.
     :param exported_at: when the object was finished.
     :param dag_run: the DAG, run, task and try that made the export.
@@ -101,6 +102,7 @@ class Manifest:
     policies: dict[str, _Count] = field(default_factory=dict)
     reconciled_why: str = ""
     personal_data: PersonalData = field(default_factory=PersonalData)
+    writer: str | None = None
     etag: str | None = None
     version_id: str | None = None
     encryption: dict[str, str] = field(default_factory=dict)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from airflow_provider_curation.audit.endpoint import CSV_MEMBER
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.exporting.compression import SUFFIXES
+from airflow_provider_curation.audit.exporting import parquet
+from airflow_provider_curation.audit.exporting.compression import SUFFIXES, compressor
 
 #: The compressions of each file format; the first is the default.
-COMPRESSIONS: Final = {"jsonl": ("gzip", "zip", "zstd", "none"), "csv": ("zip",)}
+COMPRESSIONS: Final = {"jsonl": ("gzip", "zip", "zstd", "none"), "csv": ("zip", "gzip"), "parquet": ("zstd",)}
+#: The name of the one file inside a zip; that of a CSV is the vendor's own.
+_MEMBERS: Final = {"csv": CSV_MEMBER, "jsonl": "audit_packages.jsonl"}
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How an object is written: ``jsonl`` or ``csv``, and its compression.
+    """How an object is written: ``jsonl``, ``csv`` or ``parquet``, and its compression.
 
     :raises InvalidArgumentError: for a format, or a compression of it, that does not exist; it names the argument.
     """
@@ -42,4 +47,23 @@ class FileFormat:
     @property
     def suffix(self) -> str:
         """The key's ending, such as ``.jsonl.gz``."""
-        return f".{self.name}{SUFFIXES[self.compression]}"
+        # A Parquet file is compressed inside.
+        return ".parquet" if self.name == "parquet" else f".{self.name}{SUFFIXES[self.compression]}"
+
+    @property
+    def writer(self) -> str | None:
+        """The library and version that the object's bytes depend on, where they do.
+
+        :raises MissingPackageError: without the format's extra.
+        """
+        return parquet.writer_name() if self.name == "parquet" else None
+
+    def encoder(self) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+        """Return what turns an export's content, JSON lines or CSV, into the object's bytes.
+
+        :raises MissingPackageError: without the extra that the format or its compression needs.
+        """
+        if self.name == "parquet":
+            parquet.schema()
+            return parquet.encode
+        return compressor(self.compression, _MEMBERS[self.name])

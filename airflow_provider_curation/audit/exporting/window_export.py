@@ -9,11 +9,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from airflow_provider_curation.audit.api.client import AuditClient
-from airflow_provider_curation.audit.endpoint import CSV_MEMBER, JSON_ROWS
+from airflow_provider_curation.audit.endpoint import JSON_ROWS
 from airflow_provider_curation.audit.errors import IncompleteExportError, StoppedError
 from airflow_provider_curation.audit.exporting.byte_meter import ByteMeter
 from airflow_provider_curation.audit.exporting.chunk_reader import ChunkReader
-from airflow_provider_curation.audit.exporting.compression import compressor
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.csv_page import CsvPage
@@ -78,8 +77,7 @@ class WindowExport:
                 client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=page_size, concurrency=concurrency
             )
         self.reader = WindowReader(self._source, window, self._stop, retention)
-        member = CSV_MEMBER if file_format.name == "csv" else "audit_packages.jsonl"
-        self._compress = compressor(file_format.compression, member)
+        self._encode = file_format.encoder()
 
     @property
     def tally(self) -> Tally:
@@ -92,7 +90,7 @@ class WindowExport:
         It ends only if the window was read whole and reconciled; else reading raises, see :meth:`WindowReader.pages`,
         so that what uploads it never completes.
         """
-        return ChunkReader(self._guarded(self.object.through(self._compress(self.content.through(self._content())))))
+        return ChunkReader(self._guarded(self.object.through(self._encode(self.content.through(self._content())))))
 
     def facts(self) -> dict[str, Any]:
         """Return what a manifest says of the window and the bytes, by its names; they are all known once read."""
@@ -102,6 +100,7 @@ class WindowExport:
             "end": format_utc(self.window.end),
             "format": self.file_format.name,
             "compression": self.file_format.compression,
+            "writer": self.file_format.writer,
             "events_read": tally.read,
             "events": tally.kept,
             "rows": tally.rows,

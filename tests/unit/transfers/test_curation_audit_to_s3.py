@@ -72,7 +72,7 @@ def refused(**arguments: Any) -> str:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"file_format": "parquet"}, "file_format='parquet' is unknown; it is one of jsonl, csv"),
+        ({"file_format": "avro"}, "file_format='avro' is unknown; it is one of jsonl, csv, parquet"),
         ({"file_format": None}, "file_format=None"),
         ({"file_format": "csv", "compression": "gzip"}, "compression='gzip' does not go with file_format='csv'"),
         ({"file_format": "csv", "compression": "none"}, "compression='none' does not go with file_format='csv'"),
@@ -227,6 +227,8 @@ def test_template_fields_are_left_alone_until_then() -> None:
 
 RETRYABLE = {
     errors.AnswerTooLargeError,
+    errors.ContradictoryAnswerError,
+    errors.WorkerResourceError,
     errors.ThrottledError,
     errors.ServerFaultError,
     errors.ConnectionFailedError,

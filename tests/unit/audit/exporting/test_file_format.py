@@ -29,11 +29,11 @@ def test_formats_have_their_suffix(file_format: str, compression: str | None, su
 @pytest.mark.parametrize(
     ("file_format", "compression", "named"),
     [
-        ("parquet", None, "file_format='parquet'"),
+        ("avro", None, "file_format='avro'"),
         ("JSONL", None, "file_format='JSONL'"),
         ("jsonl", "brotli", "compression='brotli'"),
         ("jsonl", "", "compression=''"),
-        ("csv", "gzip", "compression='gzip' does not go with file_format='csv'"),
+        ("csv", "zstd", "compression='zstd' does not go with file_format='csv'"),
         ("csv", "none", "compression='none'"),
     ],
 )
