@@ -22,6 +22,7 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
+from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.window import Window
 
 #: Machines that run other tests beside these are slow.
@@ -109,6 +110,7 @@ class Client:
         self.queries: list[Query] = []
         self.before: Callable[[Query], None] = lambda query: None
         self._entitled = entitled
+        self.limits = Limits()
         self._rows = rows
         self._cap = cap
         self._counts_rows = counts_rows

@@ -110,7 +110,15 @@ class CsvSource:
         rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
         end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
-        decode = partial(csv_page, query, wanted=self._wanted, overlaps=overlaps, end=end, treatment=self._treatment)
+        decode = partial(
+            csv_page,
+            query,
+            wanted=self._wanted,
+            overlaps=overlaps,
+            end=end,
+            treatment=self._treatment,
+            limits=self._client.limits,
+        )
         try:
             page = self._client.read_zip(query, decode, stop)
         except RowLimitError as error:

@@ -70,8 +70,12 @@ class JsonSource:
         # The newest event also shows an inclusive end, at no extra request.
         inclusive = self.end_inclusive
         query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
+
+        def decode(body: bytes) -> Page:
+            return _consistent(query, json_page(query, body, limits=self._client.limits))
+
         try:
-            return self._client.read_json(query, lambda body: _consistent(query, json_page(query, body)), stop)
+            return self._client.read_json(query, decode, stop)
         except EndInclusiveError:
             if inclusive:
                 raise
@@ -110,7 +114,9 @@ class JsonSource:
 
         def decode(body: bytes) -> Page:
             with self._decoding:
-                page = json_page(query, body, self._wanted, overlaps, self._treatment, self._marked)
+                page = json_page(
+                    query, body, self._wanted, overlaps, self._treatment, self._marked, self._client.limits
+                )
             return _consistent(query, page)
 
         try:

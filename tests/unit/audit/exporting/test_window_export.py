@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
+    AnswerTooLargeError,
     ContradictoryAnswerError,
     CurationAuditError,
     ExpiredWindowError,
@@ -35,6 +36,7 @@ from airflow_provider_curation.audit.exporting.file_format import COMPRESSIONS
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.ids_digest import IdsDigest
+from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.window import Window
 from tests.support.listed import (
     COLUMNS,
@@ -483,3 +485,11 @@ def test_only_what_may_add_up_is_tried_again(error: Exception, tries: int) -> No
     with pytest.raises(type(error)):
         export_until_whole(lambda: make(Client()), keep)
     assert len(begun) == tries
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+def test_the_connections_limits_reach_every_page(file_format: str) -> None:
+    client = Client(day_of(3))
+    client.limits = Limits(max_line_bytes=20)
+    with pytest.raises(AnswerTooLargeError, match="max_line_bytes=20"):
+        read(make(client, file_format=file_format))
