@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from airflow_provider_curation.audit.clipping import Clipped, clip
 from airflow_provider_curation.audit.endpoint import RETENTION
@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 
 STREAMS = ("events", "dry_run")
 FORMATS = ("jsonl", "csv", "parquet")
+#: For ``map_index_template``: names a mapped export in Airflow's grid, as in "2026-10-27 events csv".
+EXPORT_NAME: Final = (
+    "{{ task.start[:10] if task.start.endswith('T00:00:00Z') else task.start[:16] }} "
+    "{{ 'dry_run' if task.dry_run else 'events' }} {{ task.file_format }}"
+)
 #: An error names so many missing exports one by one.
 _NAMED = 20
 

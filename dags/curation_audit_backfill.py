@@ -1,14 +1,15 @@
 """A past range of JFrog Curation's audit events, exported to S3 in pieces: the same file for Airflow 2.11 and 3.
 
-Trigger it with a start and an end. Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The
-exports wait until the pool `curation` exists: `airflow pools set curation 2 "Curation exports"`.
+Trigger it with a start and an end. Connections: `curation_default` (type "JFrog Curation") and `aws_default`; a pool
+`curation`, made by `airflow pools set curation 2 "Curation exports"`: without it the exports
+stay scheduled. The bucket is `BUCKET` in the DAG file.
 """
 
 from datetime import datetime, timedelta, timezone
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
-from airflow_provider_curation.backfill import export_windows, summarize_exports
+from airflow_provider_curation.backfill import EXPORT_NAME, export_windows, summarize_exports
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
 # [START howto_pool]
@@ -16,6 +17,9 @@ from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAud
 # advises at the most. Give every other task that reads from the same server this pool, too.
 POOL = "curation"
 # [END howto_pool]
+
+# Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
+BUCKET = "audit-archive"
 
 # [START howto_params]
 PARAMS = {
@@ -52,7 +56,6 @@ PARAMS = {
         title="Formats",
         description="One object for each: one event a line (jsonl), or the server's own rows (csv).",
     ),
-    "bucket": Param("audit-archive", type="string", minLength=3, title="Bucket", description="The bucket in S3."),
 }
 # [END howto_params]
 
@@ -78,8 +81,13 @@ with DAG(
     exports = windows()
     export = CurationAuditToS3Operator.partial(
         task_id="export",
-        s3_bucket="{{ params.bucket }}",
+        s3_bucket=BUCKET,
         pool=POOL,
+        # Less than the daily export's, and not summed up with the weight of `summary`.
+        priority_weight=1,
+        weight_rule="absolute",
+        # Names each export in the grid: "2026-10-27 events csv".
+        map_index_template=EXPORT_NAME,
         max_active_tis_per_dag=2,
         retries=5,
         retry_delay=timedelta(minutes=2),

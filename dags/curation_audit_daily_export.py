@@ -1,6 +1,6 @@
 """Each day's audit events of JFrog Curation, kept in S3: the same file for Airflow 2.11 and 3.
 
-Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The bucket is the DAG's parameter `bucket`.
+Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The bucket is `BUCKET` in the DAG file.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -9,6 +9,9 @@ from airflow.providers.common.compat.sdk import DAG, Asset
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+
+# Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
+BUCKET = "audit-archive"
 
 # [START howto_assets]
 # One asset for each export, so that other DAGs can follow it with schedule=[Asset("curation-audit-events")]. It is
@@ -42,8 +45,11 @@ with DAG(
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(hours=1),
         "execution_timeout": timedelta(hours=3),
+        # In a pool that is shared with backfills, the day's own export takes the next free slot: each of a backfill's
+        # tasks has weight 1. "absolute" keeps Airflow from adding the weights of tasks that follow.
+        "priority_weight": 10,
+        "weight_rule": "absolute",
     },
-    params={"bucket": "audit-archive"},
     tags=["curation", "audit"],
     doc_md=__doc__,
 ) as dag:
@@ -53,7 +59,7 @@ with DAG(
     # start and end, so that clearing a run writes the same object again.
     CurationAuditToS3Operator(
         task_id="export_events",
-        s3_bucket="{{ params.bucket }}",
+        s3_bucket=BUCKET,
         outlets=[EVENTS],
     )
     # [END howto_operator_jsonl]
@@ -62,7 +68,7 @@ with DAG(
     # The same events as the server's own CSV: a zip with one audit_packages.csv.
     CurationAuditToS3Operator(
         task_id="export_events_csv",
-        s3_bucket="{{ params.bucket }}",
+        s3_bucket=BUCKET,
         file_format="csv",
         outlets=[EVENTS_CSV],
     )
@@ -72,7 +78,7 @@ with DAG(
     # What policies in dry-run mode would have blocked: one line per event and policy.
     CurationAuditToS3Operator(
         task_id="export_dry_run",
-        s3_bucket="{{ params.bucket }}",
+        s3_bucket=BUCKET,
         dry_run=True,
         outlets=[DRY_RUN],
     )

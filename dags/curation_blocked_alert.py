@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
+from airflow_provider_curation.alerts import blocked_line
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 
@@ -50,12 +51,9 @@ with DAG(
     def alert(batch: dict) -> str:
         """Read the batch again, whole: what the sensor returns is a sample."""
         hook = CurationAuditHook()
-        lines = []
-        for event in hook.iter_events(batch["since"], batch["until"]):
-            if event["action"] == "blocked":
-                policies = sorted({policy["policy_name"] for policy in event["policies"] or ()})
-                package = f"{event['package_type']} {event['package_name']} {event['package_version']}"
-                lines.append(f"{event['created_at']} {package}: {', '.join(policies) or event['reason']}")
+        events = hook.iter_events(batch["since"], batch["until"])
+        # What strangers wrote, such as a package's name, is escaped for logs, Slack and HTML alike.
+        lines = [blocked_line(event) for event in events if event["action"] == "blocked"]
         lines.insert(0, f"{len(lines)} packages were blocked, see {hook.audit_page_url}")
         for line in lines:
             log.info("%s", line)

@@ -12,6 +12,7 @@ except ImportError:
     # Airflow 2 has no watchers: see curation_blocked_alert.
     pass
 else:
+    from airflow_provider_curation.alerts import blocked_line
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
 
@@ -44,7 +45,7 @@ else:
                     if event["action"] == "blocked":
                         blocked[event["id"]] = event
             for event in blocked.values():
-                log.info("%(created_at)s %(package_type)s %(package_name)s %(package_version)s", event)
+                log.info("%s", blocked_line(event))
             return sorted(blocked)
 
         alert()

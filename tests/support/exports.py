@@ -158,7 +158,7 @@ class Bucket:
 
     def exports(self) -> list[str]:
         """The keys of all objects but the manifests."""
-        return [key for key in self.objects() if not key.startswith("_manifests/")]
+        return [key for key in self.objects() if "_manifests/" not in key]
 
     def uploads(self) -> list[str]:
         """The keys of open multipart uploads."""

@@ -41,6 +41,7 @@ ALLOWED = {
     "interval": {"audit"},
     "s3": {"audit", "audit.evidence"},
     "hooks": {*ALL_OF_AUDIT, "compat"},
+    "alerts": set(),
     "backfill": {*ALL_OF_AUDIT, "compat"},
     "evidence": {*ALL_OF_AUDIT, "hooks", "s3"},
     "triggers": {*ALL_OF_AUDIT, "compat", "hooks", "interval"},

@@ -41,6 +41,7 @@ def test_the_alert_names_what_was_blocked(server: Simulator, interval: tuple[dat
     begin, end = interval
     server.insert(begin - timedelta(minutes=3), action="blocked", package_name="late-one", policies=policies)
     server.insert(begin + timedelta(minutes=3), action="blocked", package_name="in-time", policies=policies)
+    server.insert(begin + timedelta(minutes=3), action="blocked", package_name="<!channel>\nlook", policies=policies)
     server.insert(begin + timedelta(minutes=4), action="approved", package_name="harmless")
     server.insert(begin - timedelta(minutes=30), action="blocked", package_name="long-ago", policies=policies)
     [dag] = load(ALERT)
@@ -50,10 +51,12 @@ def test_the_alert_names_what_was_blocked(server: Simulator, interval: tuple[dat
     assert states(dag_run) == {"wait": "success", "alert": "success"}
     [alert] = [each for each in dag_run.get_task_instances() if each.task_id == "alert"]
     text = alert.xcom_pull(task_ids="alert")
-    assert text.startswith("2 packages were blocked")
+    assert text.startswith("3 packages were blocked")
     assert "late-one" in text
     assert "in-time" in text
     assert "no-malware" in text
+    assert "(project " in text
+    assert "&lt;!channel&gt;\\nlook" in text
     assert "harmless" not in text
     assert "long-ago" not in text
 

@@ -53,7 +53,7 @@ def result(dag_run: Any, task_id: str) -> Any:
 
 def exported(bucket: Bucket, stream: str = "events") -> bytes:
     """The lines of all JSONL objects of a stream, in order of their keys, which is that of time."""
-    found = [key for key in bucket.objects() if f"/{stream}/" in key and key.endswith(".jsonl.gz")]
+    found = [key for key in bucket.objects() if f"/stream={stream}/" in key and key.endswith(".jsonl.gz")]
     return b"".join(bucket.content(key) for key in found)
 
 
@@ -79,15 +79,16 @@ def remember_errors(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> 
 def test_a_range_is_exported_whole(server: Simulator, bucket: Bucket, midnight: datetime) -> None:
     start, end = midnight - 5 * DAY, midnight - timedelta(hours=6)
 
-    dag_run = backfill(
-        midnight, start, end, step=36, streams=["events", "dry_run"], formats=["jsonl", "csv"], bucket=BUCKET
-    )
+    dag_run = backfill(midnight, start, end, step=36, streams=["events", "dry_run"], formats=["jsonl", "csv"])
 
     assert states(dag_run) == {
         "windows": "success",
         "summary": "success",
         **{f"export[{index}]": "success" for index in range(16)},
     }
+    names = [str(each.rendered_map_index) for each in dag_run.get_task_instances() if each.task_id == "export"]
+    assert f"{start:%Y-%m-%d} events jsonl" in names
+    assert len(set(names)) == 16
     assert exported(bucket) == truth(server, start, end)
     assert exported(bucket, "dry_run") == truth(server, start, end, dry_run=True)
     assert len([key for key in bucket.objects() if key.endswith(".csv.zip")]) == 8
@@ -222,6 +223,22 @@ def test_the_form_has_a_description_of_each_parameter() -> None:
         assert schema["type"]
         assert schema["title"]
     assert all(dag.params.get_param(name).description for name in dag.params)
+
+
+def test_the_daily_export_goes_before_a_backfill_in_a_pool_they_share() -> None:
+    """A backfill's `summary` must not add to the weight of the exports before it."""
+    [backfill], [daily] = load(BACKFILL), load(DAGS / "curation_audit_daily_export.py")
+    export = backfill.get_task("export")
+
+    assert {str(task.weight_rule).lower() for task in daily.tasks} == {str(export.weight_rule).lower()}
+    assert "absolute" in str(export.weight_rule).lower()
+    assert min(task.priority_weight for task in daily.tasks) > export.priority_weight
+
+
+def test_the_bucket_is_not_for_whoever_may_trigger_it_to_choose() -> None:
+    for name in ("curation_audit_backfill", "curation_audit_daily_export"):
+        [dag] = load(DAGS / f"{name}.py")
+        assert "bucket" not in dag.params
 
 
 def test_its_tasks_share_the_pool_and_are_bounded() -> None:
