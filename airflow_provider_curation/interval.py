@@ -90,6 +90,7 @@ def _cure(context: Mapping[str, Any], interval_start: datetime | None, start: ob
     return (
         f"{asked} run has an empty data interval (it starts and ends at {interval_start}): on Airflow 3, presets such "
         "as '@daily', cron strings, timedelta, None and '@once' give no interval. Use "
-        f"schedule=CronDataIntervalTimetable('@daily', timezone='UTC'), or give the operator {missing}. For a manual "
-        "run, give a logical date and the data interval's start and end through the REST API."
+        f"schedule=CronDataIntervalTimetable('@daily', timezone='UTC'), or give the operator {missing}. For a past day "
+        "by hand, choose Trigger, Data Interval, Specify Manually in Airflow 3's UI, or give a logical date and the "
+        "data interval's start and end through the REST API."
     )

@@ -44,7 +44,13 @@ PARTITION = "has a partition"
 
 #: What the message must name, so that the reader can go on.
 CURES = {
-    EMPTY: ("CronDataIntervalTimetable('@daily', timezone='UTC')", "start and end", "REST API", "'@daily'"),
+    EMPTY: (
+        "CronDataIntervalTimetable('@daily', timezone='UTC')",
+        "start and end",
+        "Specify Manually",
+        "REST API",
+        "'@daily'",
+    ),
     NONE: ("start and end", "assets", "without a logical date", "a schedule that has intervals"),
     PARTITION: ("start and end", 'start="{{ partition_date }}"', 'end="{{ partition_date', "(2026-11-2"),
 }
