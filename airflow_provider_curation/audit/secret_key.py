@@ -1,42 +1,92 @@
-"""Secret keys for signatures and pseudonyms, and a fingerprint that tells keys apart without showing them."""
+"""The secret key of pseudonyms, and an id that tells keys apart and helps nobody to guess one."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 
-#: Shorter keys could be guessed from what was made with them.
-LEAST_BYTES: Final = 16
-_FINGERPRINT: Final = b"airflow-provider-curation key id"
+#: Bytes that a key must encode.
+LEAST_BYTES: Final = 32
+#: Of 32 random bytes, and of the 43 characters that encode them, fewer are different once in more than a billion keys.
+_LEAST_DIFFERENT: Final = 20
+#: So many capital and small letters are among 43 random characters of base64, which a written word does not have.
+_LEAST_OF_A_CASE: Final = 3
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+#: What each guess of a key costs: 32 MiB and a tenth of a second, whether it is checked with a token or the id.
+_SCRYPT: Final = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 1 << 26}
+_PURPOSE: Final = b"airflow-provider-curation pseudonyms v1"
+_ADVICE: Final = (
+    f"Use {LEAST_BYTES} random bytes in hexadecimal or base64, such as the output of: "
+    'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+)
 
 
 @dataclass(frozen=True)
 class SecretKey:
-    """A key of HMAC-SHA256; it is never shown, not even in a traceback's locals.
+    """A key for pseudonyms; it is never shown, not even in a traceback's locals.
 
+    What it computes rests on a key that is derived for pseudonyms alone, so that the same secret in another place does
+    not give the same values.
+
+    :param value: at least 32 random bytes, in hexadecimal or base64.
     :param source: where it comes from, for errors: such as ``connection 'audit_key'``.
-    :raises InvalidArgumentError: for a key that is too short to keep a secret.
+    :raises InvalidArgumentError: for a key that could be guessed, or that is a key for signatures.
     """
 
     value: bytes = field(repr=False)
     source: str = "key"
 
     def __post_init__(self) -> None:
-        if len(self.value) < LEAST_BYTES:
+        text = self.value.decode("ascii", "replace").strip()
+        if "-----BEGIN" in text:
             raise InvalidArgumentError(
-                f"The key of {self.source} has {len(self.value)} bytes; use a random one of at least {LEAST_BYTES}, "
-                'such as the output of: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                f"The key of {self.source} is a key for signatures, which must not be that of pseudonyms. {_ADVICE}"
             )
+        if fault := _weakness(text):
+            raise InvalidArgumentError(f"The key of {self.source} {fault}, so that it could be guessed. {_ADVICE}")
 
     def hmac(self, message: bytes) -> str:
         """Return the HMAC-SHA256 of a message in hexadecimal."""
-        return hmac.digest(self.value, message, hashlib.sha256).hex()
+        return hmac.digest(self._derived[:32], message, hashlib.sha256).hex()
 
     @property
     def id(self) -> str:
-        """A fingerprint: the same for the same key, and nothing of the key can be read from it."""
-        return self.hmac(_FINGERPRINT)[:16]
+        """16 digits, the same for the same key, and independent of what it computes."""
+        return self._derived[32:].hex()
+
+    @cached_property
+    def _derived(self) -> bytes:
+        return hashlib.scrypt(self.value, salt=_PURPOSE, dklen=40, **_SCRYPT)
+
+
+def _weakness(text: str) -> str | None:
+    """Return why a key can be guessed, or ``None`` if it looks random."""
+    if _HEX.fullmatch(text):
+        content = bytes.fromhex(text)
+        different, cases = len(set(content)), _LEAST_OF_A_CASE
+    elif _BASE64.fullmatch(text):
+        try:
+            content = base64.b64decode(text.rstrip("=").translate(_FROM_URL_SAFE) + "=" * (-len(text.rstrip("=")) % 4))
+        except binascii.Error:
+            return "is neither hexadecimal nor base64"
+        different = min(len(set(text)), len(set(content)))
+        cases = min(sum(map(str.isupper, text)), sum(map(str.islower, text)))
+    else:
+        return "is neither hexadecimal nor base64"
+    if len(content) < LEAST_BYTES:
+        return f"has {len(content)} bytes instead of {LEAST_BYTES}"
+    if different < _LEAST_DIFFERENT or cases < _LEAST_OF_A_CASE:
+        return "does not look random"
+    return None
+
+
+_FROM_URL_SAFE: Final = str.maketrans("-_", "+/")

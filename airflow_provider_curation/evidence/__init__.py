@@ -10,26 +10,29 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.evidence.chain import Trust, read_chain
 from airflow_provider_curation.audit.evidence.check import Check, Count, Reading
 from airflow_provider_curation.audit.evidence.conclusion import Conclusion, conclude
+from airflow_provider_curation.audit.evidence.dsse import Signer
 from airflow_provider_curation.audit.evidence.findings import FindingKind, Series
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
 from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
 from airflow_provider_curation.audit.evidence.report import Report
-from airflow_provider_curation.audit.evidence.seal import read_chain
+from airflow_provider_curation.audit.evidence.timestamp import StampAuthorities, request_stamp
 from airflow_provider_curation.audit.evidence.verification import verify
-from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window, check_duration
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.evidence.archive import Archive
 
-__all__ = ["Conclusion", "Report", "SecretKey", "conclude", "verify_archive"]
+__all__ = ["Conclusion", "KeyRing", "Report", "conclude", "verify_archive"]
 
 STREAMS = ("events", "dry_run")
 FORMATS = ("jsonl", "csv", "parquet")
@@ -43,14 +46,17 @@ def verify_archive(
     expected: Sequence[Sequence[str]] = (),
     retired: Sequence[Sequence[str]] = (),
     aliases: Mapping[str, str] | None = None,
-    keys: Sequence[SecretKey | bytes | str] = (),
+    key_ring: KeyRing | str | os.PathLike[str] | None = None,
+    signer: Signer | None = None,
+    timestamp_url: str | None = None,
+    timestamp_authorities: StampAuthorities | str | os.PathLike[str] | None = None,
     read: Reading = "suspects",
     curation_conn_id: str | None = None,
     recount: bool = True,
     retention: timedelta = RETENTION,
     export_time: timedelta = timedelta(0),
     seal: bool = False,
-    known_digests: Sequence[str] = (),
+    known_seals: Sequence[str] = (),
     ignore: Iterable[str] = (),
     workers: int = 8,
     aws_conn_id: str | None = None,
@@ -73,7 +79,13 @@ def verify_archive(
         expected after their last export.
     :param aliases: the earlier names of renamed servers, each with the name that it has now:
         ``{"acme.jfrog.io": "packages.acme.example"}``.
-    :param keys: that manifests and seals must be signed with, the one to seal with first; none checks no signature.
+    :param key_ring: the public keys that manifests and seals must be signed with: a key ring, or a file or folder of
+        one, see :mod:`airflow_provider_curation.audit.evidence.key_ring`; ``None`` checks no signature.
+    :param signer: signs the seal, see :mod:`airflow_provider_curation.hooks.signing`; without a key ring it is also the
+        only key that is trusted.
+    :param timestamp_url: of the time-stamp authority (RFC 3161) that stamps the seal; needs the extra ``timestamp``.
+    :param timestamp_authorities: whose time stamps are trusted: a file with their root certificates in PEM; ``None``
+        checks no time stamp.
     :param read: objects to read: ``suspects``, those that no seal vouches for or whose ETag is not the manifest's;
         ``all``; or a share of the others besides, such as ``0.01``. Those of a folder are all read.
     :param curation_conn_id: connection of the server whose exports are counted again and mended; those of other servers
@@ -82,7 +94,7 @@ def verify_archive(
     :param retention: how long the server remembers events.
     :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
     :param seal: seal the period if nothing is found and nothing is pending.
-    :param known_digests: SHA-256 of seals that were noted elsewhere, and must still be in the chain.
+    :param known_seals: SHA-256 of seals that were noted elsewhere, and must still be in the chain.
     :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``; the report counts them.
     :param workers: manifests or objects that are read at the same time.
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials.
@@ -96,10 +108,12 @@ def verify_archive(
     now = datetime.now(timezone.utc)
     _check_arguments(read, workers, retention)
     check_duration(export_time, "export_time")
-    chosen_keys = [key if isinstance(key, SecretKey) else SecretKey(_as_bytes(key)) for key in keys]
+    trust = Trust(
+        _trusted(key_ring, signer, now), _authorities(timestamp_authorities), frozenset(map(str.lower, known_seals))
+    )
     lock = (object_lock_mode, object_lock_retain_until, object_lock_legal_hold)
     archive, prefix = _archive(location, aws_conn_id)
-    period = _period(archive, prefix, chosen_keys, start, end)
+    period = _period(archive, prefix, trust, start, end)
     if seal:
         _protect(archive, period, now, lock, s3_extra_args)
     count, instance = _server(curation_conn_id, recount) if curation_conn_id else (None, None)
@@ -109,7 +123,9 @@ def verify_archive(
         expected=_expected(expected),
         retired=_retired(retired),
         aliases=dict(aliases or {}),
-        keys=chosen_keys,
+        trust=trust,
+        signer=signer,
+        stamp=partial(request_stamp, timestamp_url) if timestamp_url else None,
         reading=read if isinstance(read, str) else float(read),
         count=count,
         instance=instance,
@@ -117,7 +133,6 @@ def verify_archive(
         export_time=export_time,
         ignored=_kinds(ignore),
         seal=seal,
-        known_digests=frozenset(digest.lower() for digest in known_digests),
         workers=workers,
     )
     return verify(archive, check, now)
@@ -132,8 +147,31 @@ def _check_arguments(read: object, workers: int, retention: object) -> None:
     check_duration(retention, "retention")
 
 
-def _as_bytes(key: bytes | str) -> bytes:
-    return key.encode() if isinstance(key, str) else key
+def _trusted(ring: KeyRing | str | os.PathLike[str] | None, signer: Signer | None, now: datetime) -> KeyRing:
+    """Return the keys that signatures are checked with: the signer's, too, since who seals trusts what it signed."""
+    if isinstance(ring, str | os.PathLike):
+        ring = KeyRing.load(ring)
+    if signer is None:
+        return ring or KeyRing()
+    if not ring:
+        return KeyRing((TrustedKey(signer.public_key, "that seals"),))
+    key = ring.get(signer.key_id)
+    if key is None or not key.counts(now):
+        why = "is not in the key ring" if key is None else "does not count now, by its dates in the key ring"
+        raise InvalidArgumentError(
+            f"The key that is to sign the seal ({signer.key_id}) {why}, so that the seal would not be trusted. Add it "
+            "to the key ring, or sign with another one."
+        )
+    return ring
+
+
+def _authorities(given: StampAuthorities | str | os.PathLike[str] | None) -> StampAuthorities | None:
+    if given is None or isinstance(given, StampAuthorities):
+        return given
+    try:
+        return StampAuthorities.of_pem(Path(given).read_bytes(), f"file {str(given)!r}")
+    except OSError as error:
+        raise InvalidArgumentError(f"timestamp_authorities={str(given)!r} cannot be read ({error.strerror}).") from None
 
 
 def _archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple[Archive, str]:
@@ -165,17 +203,18 @@ def _refuse_inner_folder(folder: Path) -> None:
 def _period(
     archive: Archive,
     prefix: str,
-    keys: Sequence[SecretKey],
+    trust: Trust,
     start: datetime | str | None,
     end: datetime | str | None,
 ) -> Window:
     """Return the period to verify: what was asked for, else what is sealed."""
     if start is not None and end is not None:
         return Window.parse(start, end)
-    sealed = [seal.period for seal, _ in read_chain(archive, prefix, keys) if seal is not None]
+    chain = read_chain(archive, Layout(prefix.rstrip("/")), trust)
+    sealed = [link.seal.period for link in chain if link.seal is not None]
     if not sealed:
         raise InvalidArgumentError(
-            f"{archive.uri(prefix)} has no seal to take a period from (none that can be trusted, if keys were "
+            f"{archive.uri(prefix)} has no seal to take a period from (none that can be trusted, if a key ring was "
             "given): give start and end."
         )
     return Window.parse(

@@ -6,12 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing
 from airflow_provider_curation.audit.evidence.printable import printable
-from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.evidence import verify_archive
 
 
@@ -29,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             expected=[each.split("/") for each in chosen.expected],
             retired=[each.rsplit("/", 2) for each in chosen.retired],
             aliases=dict(map(_alias, chosen.alias)),
-            keys=[_key_of_file(name) for name in chosen.key_file],
+            key_ring=KeyRing.join(map(KeyRing.load, chosen.public_key)),
+            timestamp_authorities=chosen.timestamp_authorities,
             read=_reading(chosen.read),
-            known_digests=chosen.known_digest,
+            known_seals=chosen.known_seal,
             ignore=chosen.ignore,
         )
         _show(json.dumps(report.as_dict(), indent=2) if chosen.json else report.summary(), sys.stdout)
@@ -59,9 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     several("--expected", "STREAM/FORMAT", "unfiltered exports that must be there, such as events/jsonl")
     several("--retired", "SERVER/STREAM/FORMAT", "exports that ended, such as acme.jfrog.io/events/csv")
     several("--alias", "OLD=NEW", "a server's earlier name, and the name that it has now")
-    several("--key-file", "FILE", "a file that holds the signing key")
-    several("--known-digest", "SHA256", "a seal that must be in the chain")
+    several("--public-key", "PATH", "a public key in PEM, or a key ring: a JSON file, or a folder")
+    several("--known-seal", "SHA256", "a seal that must be in the chain")
     several("--ignore", "KIND", "a kind of finding that is as it should be")
+    parser.add_argument("--timestamp-authorities", metavar="FILE", help="root certificates of time-stamp authorities")
     parser.add_argument("--read", default="suspects", help="suspects (default), all, or a share such as 0.01")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
@@ -72,11 +73,6 @@ def _alias(text: str) -> tuple[str, str]:
     if not (old and equals and new):
         raise InvalidArgumentError(f"--alias {text!r} is not of the form OLD=NEW.")
     return old, new
-
-
-def _key_of_file(name: str) -> SecretKey:
-    # An editor's line break at the end is not the key's.
-    return SecretKey(Path(name).read_bytes().rstrip(b"\r\n"), f"file {name!r}")
 
 
 def _reading(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Keys for signatures and pseudonyms, taken from Airflow connections."""
+"""The key of pseudonyms, from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def key_of_connection(conn_id: str, argument: str) -> SecretKey:
     """Return the key that is a connection's password; it is masked in logs.
 
     :param argument: the operator's argument that names the connection, for errors.
-    :raises InvalidArgumentError: if there is no such connection, or its password is none or too short.
+    :raises InvalidArgumentError: if there is no such connection, or its password is missing or could be guessed.
     """
     try:
         password = get_connection(conn_id).password

@@ -13,7 +13,8 @@ from airflow_provider_curation.interval import window_of_run
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.evidence.check import Reading
-    from airflow_provider_curation.audit.secret_key import SecretKey
+    from airflow_provider_curation.audit.evidence.dsse import Signer
+    from airflow_provider_curation.audit.evidence.key_ring import KeyRing
     from airflow_provider_curation.compat import Context
 
 OnFinding = Literal["fail", "warn", "return"]
@@ -27,7 +28,7 @@ class CurationAuditVerifyOperator(BaseOperator):
     :func:`airflow_provider_curation.evidence.verify_archive`.
 
     :param s3_bucket: the bucket. (templated)
-    :param s3_prefix: the archive's root, as the exports have it; digests lie in ``_digests/`` below it. (templated)
+    :param s3_prefix: the archive's root, as the exports have it; seals lie in ``_seals/`` below it. (templated)
     :param start: first moment of the period: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the period, exclusive. (templated)
     :param expected: streams and formats whose unfiltered exports must be there of the connection's server:
@@ -39,11 +40,18 @@ class CurationAuditVerifyOperator(BaseOperator):
     :param recount: ask the connection's server again for the counts of the windows that it still remembers.
     :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
     :param seal: seal the period if nothing is found and nothing is pending.
-    :param known_digests: SHA-256 of seals, as noted from earlier results, that must still be there. (templated)
+    :param known_seals: SHA-256 of seals, as noted from earlier results, that must still be there. (templated)
     :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
     :param on_finding: ``fail`` the task without a retry, ``warn`` in the log, or only ``return`` the findings.
-    :param signing_conn_id: connection whose password is the key that manifests and seals must be signed with; a list
-        if keys were changed, the one to seal with first. (templated)
+    :param key_ring_conn_id: connection whose extra ``key_ring`` holds the public keys that manifests and seals must be
+        signed with, see :func:`airflow_provider_curation.hooks.signing.key_ring_of_connection`. Without it, only the
+        key of ``signing_conn_id`` is trusted; without both, no signature is checked. (templated)
+    :param signing_conn_id: connection whose key signs the seal, see
+        :func:`airflow_provider_curation.hooks.signing.signer_of_connection`. (templated)
+    :param timestamp_url: of the time-stamp authority (RFC 3161) that stamps the seal; needs the extra ``timestamp``.
+        (templated)
+    :param timestamp_authorities: file with the root certificates of the time-stamp authorities that are trusted;
+        ``None`` checks no time stamp. (templated)
     :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: the seal cannot be deleted for a time.
     :param object_lock_retain_until: until when: a moment, or a timedelta after the period's end. (templated)
     :param object_lock_legal_hold: the seal cannot be deleted until the hold is taken off.
@@ -68,8 +76,11 @@ class CurationAuditVerifyOperator(BaseOperator):
         "end",
         "retired",
         "aliases",
-        "known_digests",
+        "known_seals",
+        "key_ring_conn_id",
         "signing_conn_id",
+        "timestamp_url",
+        "timestamp_authorities",
         "object_lock_retain_until",
         "curation_conn_id",
         "aws_conn_id",
@@ -90,10 +101,13 @@ class CurationAuditVerifyOperator(BaseOperator):
         recount: bool = True,
         export_time: timedelta = timedelta(0),
         seal: bool = False,
-        known_digests: Sequence[str] = (),
+        known_seals: Sequence[str] = (),
         ignore: Sequence[str] = (),
         on_finding: OnFinding = "fail",
-        signing_conn_id: str | Sequence[str] | None = None,
+        key_ring_conn_id: str | None = None,
+        signing_conn_id: str | None = None,
+        timestamp_url: str | None = None,
+        timestamp_authorities: str | None = None,
         object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None,
         object_lock_retain_until: datetime | timedelta | str | None = None,
         object_lock_legal_hold: bool = False,
@@ -116,10 +130,13 @@ class CurationAuditVerifyOperator(BaseOperator):
         self.recount = recount
         self.export_time = export_time
         self.seal = seal
-        self.known_digests = known_digests
+        self.known_seals = known_seals
         self.ignore = ignore
         self.on_finding = on_finding
+        self.key_ring_conn_id = key_ring_conn_id
         self.signing_conn_id = signing_conn_id
+        self.timestamp_url = timestamp_url
+        self.timestamp_authorities = timestamp_authorities
         self.object_lock_mode = object_lock_mode
         self.object_lock_retain_until = object_lock_retain_until
         self.object_lock_legal_hold = object_lock_legal_hold
@@ -149,14 +166,17 @@ class CurationAuditVerifyOperator(BaseOperator):
             expected=self.expected or (),
             retired=self.retired,
             aliases=self.aliases,
-            keys=self._keys(),
+            key_ring=self._key_ring(),
+            signer=self._signer(),
+            timestamp_url=self.timestamp_url,
+            timestamp_authorities=self.timestamp_authorities,
             read=self.read,
             curation_conn_id=self.curation_conn_id,
             recount=self.recount,
             retention=self.retention,
             export_time=self.export_time,
             seal=self.seal,
-            known_digests=self.known_digests,
+            known_seals=self.known_seals,
             ignore=self.ignore,
             workers=self.workers,
             aws_conn_id=self.aws_conn_id,
@@ -179,8 +199,12 @@ class CurationAuditVerifyOperator(BaseOperator):
             )
         return report.as_dict()
 
-    def _keys(self) -> list[SecretKey]:
-        from airflow_provider_curation.hooks.secret import key_of_connection
+    def _key_ring(self) -> KeyRing | None:
+        from airflow_provider_curation.hooks.signing import key_ring_of_connection
 
-        named = [self.signing_conn_id] if isinstance(self.signing_conn_id, str) else self.signing_conn_id or ()
-        return [key_of_connection(conn_id, "signing_conn_id") for conn_id in named if conn_id]
+        return key_ring_of_connection(self.key_ring_conn_id, "key_ring_conn_id") if self.key_ring_conn_id else None
+
+    def _signer(self) -> Signer | None:
+        from airflow_provider_curation.hooks.signing import signer_of_connection
+
+        return signer_of_connection(self.signing_conn_id, "signing_conn_id") if self.signing_conn_id else None

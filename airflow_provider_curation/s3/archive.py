@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
+from airflow_provider_curation.audit.evidence.timestamp import STAMP_SUFFIX
 from airflow_provider_curation.s3.client import NOT_FOUND, error_code, s3_hook
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -104,10 +105,19 @@ class S3Archive:
         from botocore.exceptions import ClientError
 
         try:
-            arguments = {**self._put_args, "ContentType": "application/json", "IfNoneMatch": "*"}
+            arguments = {**self._put_args, "ContentType": _content_type(key), "IfNoneMatch": "*"}
             self._client.put_object(Bucket=self.bucket, Key=key, Body=body, **arguments)
         except ClientError as error:
             if error_code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
                 return False
             raise
         return True
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write a small object, in place of one that may be there."""
+        arguments = {**self._put_args, "ContentType": _content_type(key)}
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=body, **arguments)
+
+
+def _content_type(key: str) -> str:
+    return "application/timestamp-reply" if key.endswith(STAMP_SUFFIX) else "application/json"

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_curation.audit.errors import IncompleteExportError
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX
 from airflow_provider_curation.audit.evidence.manifest import ManifestError, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Present
 from airflow_provider_curation.s3.client import NOT_FOUND, error_code, s3_hook
@@ -47,6 +48,7 @@ class S3Object:
         self.bucket = bucket
         self.key = key
         self.manifest_key = manifest_key
+        self.signature_key = manifest_key + SIGNATURE_SUFFIX
         self._aws_conn_id = aws_conn_id
         self._encrypt = encrypt
         self._acl_policy = acl_policy
@@ -54,6 +56,7 @@ class S3Object:
         self._extra_args = {**(extra_args or {}), **upload_arguments(self._lock)}
         self._there: set[str] = set()
         self._written_manifest: bytes | None = None
+        self._signed = False
         self._etag: str | None = None
 
     @property
@@ -86,7 +89,7 @@ class S3Object:
 
     def _find(self) -> Present:
         head = self._hook.head_object(self.key, self.bucket)
-        body = self._manifest_body()
+        body = self._small(self.manifest_key)
         manifest = None
         if body is not None:
             try:
@@ -101,11 +104,15 @@ class S3Object:
             manifest_sha256=None if body is None else hashlib.sha256(body).hexdigest(),
         )
 
-    def _manifest_body(self) -> bytes | None:
+    def signature(self) -> bytes | None:
+        """Return the manifest's signature; ``None`` if there is none."""
+        return self._small(self.signature_key)
+
+    def _small(self, key: str) -> bytes | None:
         from botocore.exceptions import ClientError
 
         try:
-            return bytes(self._client.get_object(Bucket=self.bucket, Key=self.manifest_key)["Body"].read())
+            return bytes(self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
         except ClientError as error:
             if error_code(error) in NOT_FOUND:
                 return None
@@ -158,8 +165,8 @@ class S3Object:
             acl_policy=self._acl_policy,
         )
 
-    def put_manifest(self, manifest: bytes) -> None:
-        """Write the manifest, with the object's encryption and access."""
+    def put_manifest(self, manifest: bytes, signature: bytes | None = None) -> None:
+        """Write the manifest after its signature, if there is one, with the object's encryption and access."""
         extra_args = dict(self._extra_args)
         if self._encrypt:
             extra_args["ServerSideEncryption"] = "AES256"
@@ -167,6 +174,9 @@ class S3Object:
             extra_args["ACL"] = self._acl_policy
         extra_args["ContentType"] = "application/json"
         extra_args.pop("ContentEncoding", None)
+        if signature is not None:
+            self._signed = True
+            self._client.put_object(Bucket=self.bucket, Key=self.signature_key, Body=signature, **extra_args)
         self._written_manifest = manifest
         self._client.put_object(Bucket=self.bucket, Key=self.manifest_key, Body=manifest, **extra_args)
 
@@ -205,6 +215,8 @@ class S3Object:
             for key in mine:
                 if (found.size if key == self.key else found.manifest_sha256) is not None:
                     self._client.delete_object(Bucket=self.bucket, Key=key)
+            if self._signed and self.manifest_key in mine:
+                self._client.delete_object(Bucket=self.bucket, Key=self.signature_key)
         except Exception:
             log.exception(
                 "What the failed export left at %s could not be removed; the next try aborts its open upload.", self.uri

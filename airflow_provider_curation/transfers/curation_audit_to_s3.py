@@ -72,7 +72,8 @@ class CurationAuditToS3Operator(BaseOperator):
         value, so that the same person always has the same token. The manifest says so.
     :param pseudonym_conn_id: connection whose password is the key of the tokens. (templated)
     :param csv_safe: csv: put a ``'`` before cells that a spreadsheet would take for a formula. The manifest says so.
-    :param signing_conn_id: connection whose password is the key to sign the manifest with. (templated)
+    :param signing_conn_id: connection whose key signs the manifest, see
+        :func:`airflow_provider_curation.hooks.signing.signer_of_connection`. (templated)
     :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: object and manifest cannot be deleted for a time.
     :param object_lock_retain_until: until when: a moment, or a timedelta after the window's end. (templated)
     :param object_lock_legal_hold: object and manifest cannot be deleted until the hold is taken off.

@@ -5,6 +5,7 @@ It knows neither Airflow nor boto: the operator gives it a plan, a place and a w
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.errors import IncompleteExportError, ObjectExistsError, StoppedError
-from airflow_provider_curation.audit.evidence.manifest import Manifest, signature_fault
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
+from airflow_provider_curation.audit.evidence.manifest import Manifest, manifest_subjects
 from airflow_provider_curation.audit.evidence.replacement import (
     Held,
     Plan,
@@ -23,6 +25,8 @@ from airflow_provider_curation.audit.evidence.replacement import (
     check_replacement,
     may_be_unchanged,
 )
+from airflow_provider_curation.audit.evidence.signature import check_signature, sign
+from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.retention import forgotten
 from airflow_provider_curation.audit.window import format_utc
@@ -32,7 +36,8 @@ from airflow_provider_curation.transfers.shielded import shielded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_curation.audit.secret_key import SecretKey
+    from airflow_provider_curation.audit.evidence.dsse import Signer
+    from airflow_provider_curation.audit.evidence.manifest import StoredManifest
     from airflow_provider_curation.s3.exported_object import S3Object
 
 _COMPARED_BYTES: Final = 1 << 20
@@ -68,6 +73,7 @@ class ExportJob:
 
     :param plan: what is exported.
     :param target: where it goes.
+    :param relative_key: the object's key below the archive's root.
     :param new_export: makes one try at reading the window.
     :param maker: what the manifest says of who exports: ``settle_seconds``, ``airflow_version``, ``dag_run``.
     :param stop: ends the export at its next step, with nothing of it left in S3.
@@ -75,11 +81,12 @@ class ExportJob:
     :param read_expired: read what is left of a window that the server may have forgotten in part.
     :param replace: let the export replace an object.
     :param allow_shrink: let it replace evidence that it does not contain.
-    :param signing_key: signs the manifest.
+    :param signer: signs the manifest.
     """
 
     plan: Plan
     target: S3Object
+    relative_key: str
     new_export: NewExport
     maker: Mapping[str, Any]
     stop: threading.Event
@@ -87,7 +94,7 @@ class ExportJob:
     read_expired: bool = False
     replace: bool = True
     allow_shrink: bool = False
-    signing_key: SecretKey | None = None
+    signer: Signer | None = None
     log: Any = field(default_factory=lambda: logging.getLogger(__name__))
 
     def run(self) -> Exported:
@@ -125,7 +132,7 @@ class ExportJob:
         before = present.manifest
         if before is None or not may_be_unchanged(present, self.plan):
             return None
-        if self.signing_key and signature_fault(before.facts, [self.signing_key]):
+        if self.signer and not self._is_signed(before, self.signer):
             return None
         export = self._begin()
         file = export.open()
@@ -159,10 +166,10 @@ class ExportJob:
                 lambda: self._begin(None if self.allow_shrink else check), keep, forgetting=plan.expired
             )
             manifest = new_manifest(export, plan, target, present, self.maker)
-            if self.signing_key:
-                manifest = manifest.signed(self.signing_key)
+            body = manifest.to_json()
+            signature = self._sign(manifest, body, self.signer) if self.signer else None
             self._check_stop()
-            target.put_manifest(manifest.to_json())
+            target.put_manifest(body, signature)
             self._check_stop()
         except BaseException:
             target.undo()
@@ -178,6 +185,16 @@ class ExportJob:
             manifest.total_after,
         )
         return manifest
+
+    def _sign(self, manifest: Manifest, body: bytes, signer: Signer) -> bytes:
+        subjects = manifest_subjects(self.relative_key, manifest.sha256, hashlib.sha256(body).hexdigest())
+        return sign(Purpose.MANIFEST, subjects, signer, datetime.now(timezone.utc))
+
+    def _is_signed(self, stored: StoredManifest, signer: Signer) -> bool:
+        """Return whether a manifest has a signature of this very key."""
+        ring = KeyRing((TrustedKey(signer.public_key, "that signs"),))
+        subjects = manifest_subjects(self.relative_key, stored.facts["sha256"], stored.sha256)
+        return check_signature(self.target.signature(), ring, Purpose.MANIFEST, subjects).counts
 
     def _has_expired(self) -> bool:
         return forgotten(self.plan.window, self.retention, datetime.now(timezone.utc)) is not None

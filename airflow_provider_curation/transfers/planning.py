@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.evidence.dsse import Signer
+from airflow_provider_curation.audit.evidence.keys import PrivateKey
 from airflow_provider_curation.audit.evidence.replacement import Plan
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.filters import EventFilter
@@ -21,6 +23,7 @@ from airflow_provider_curation.audit.window import Window, check_duration
 from airflow_provider_curation.compat import airflow_version
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 from airflow_provider_curation.hooks.secret import key_of_connection
+from airflow_provider_curation.hooks.signing import signer_of_connection
 from airflow_provider_curation.interval import window_of_run
 from airflow_provider_curation.s3.exported_object import S3Object
 from airflow_provider_curation.s3.location import Location, locate
@@ -85,7 +88,8 @@ def new_job(arguments: Arguments, context: Mapping[str, Any], stop: threading.Ev
     now = datetime.now(timezone.utc)
     treatment = _treatment(arguments)
     signing = arguments.signing_conn_id
-    signing_key = key_of_connection(signing, "signing_conn_id") if signing else None
+    signer = signer_of_connection(signing, "signing_conn_id") if signing else None
+    _refuse_one_key_for_both(treatment, signer)
     plan = Plan(
         window=window,
         series=(arguments.hook.instance, stream(arguments), form.name),
@@ -101,12 +105,14 @@ def new_job(arguments: Arguments, context: Mapping[str, Any], stop: threading.Ev
             bool(arguments.object_lock_legal_hold),
         ),
     )
+    place = location(arguments, window, form)
     new_export = partial(
         arguments.hook.new_export, window, form, dry_run=bool(arguments.dry_run), wanted=wanted, treatment=treatment
     )
     return ExportJob(
         plan=plan,
-        target=_target(arguments, plan, form),
+        target=_target(arguments, plan, place),
+        relative_key=place.relative,
         new_export=new_export,
         maker=_maker(arguments, context),
         stop=stop,
@@ -114,9 +120,19 @@ def new_job(arguments: Arguments, context: Mapping[str, Any], stop: threading.Ev
         read_expired=arguments.on_expired == "warn",
         replace=arguments.replace,
         allow_shrink=arguments.allow_shrink,
-        signing_key=signing_key,
+        signer=signer,
         log=arguments.log,
     )
+
+
+def _refuse_one_key_for_both(treatment: Treatment, signer: Signer | None) -> None:
+    """Refuse a signing key as the key of pseudonyms: whoever may compute pseudonyms could sign."""
+    pseudonymizer = treatment.pseudonymizer
+    if pseudonymizer and isinstance(signer, PrivateKey) and signer.is_held_by(pseudonymizer.key.value):
+        raise InvalidArgumentError(
+            "pseudonym_conn_id and signing_conn_id hold the same key. Use a key of its own for pseudonyms, such as the "
+            'output of: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
 
 
 def stream(arguments: Arguments) -> str:
@@ -145,8 +161,7 @@ def location(arguments: Arguments, window: Window, form: FileFormat) -> Location
     return locate(arguments.s3_bucket, arguments.s3_prefix, arguments.s3_key, fields)
 
 
-def _target(arguments: Arguments, plan: Plan, form: FileFormat) -> S3Object:
-    place = location(arguments, plan.window, form)
+def _target(arguments: Arguments, plan: Plan, place: Location) -> S3Object:
     target = S3Object(
         place.bucket,
         place.key,

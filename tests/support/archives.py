@@ -14,22 +14,31 @@ from typing import Any
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
-from airflow_provider_curation.audit.evidence.layout import Layout
-from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES, StoredManifest
+from airflow_provider_curation.audit.evidence.chain import Trust
+from airflow_provider_curation.audit.evidence.dsse import Signer
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX, Layout
+from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES, StoredManifest, manifest_subjects
 from airflow_provider_curation.audit.evidence.replacement import Plan, Present
+from airflow_provider_curation.audit.evidence.signature import sign as signature_of
+from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
 from airflow_provider_curation.audit.ids_digest import IdsDigest
-from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 from airflow_provider_curation.transfers.export_job import new_manifest
+from tests.support.keys import ED25519
 
-KEY = SecretKey(b"a made-up key of enough bytes", "test")
+KEY = ED25519
+RING = KeyRing((TrustedKey(KEY.public_key, "audit.pub"),))
+TRUST = Trust(RING)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+#: The date of signatures.
+SIGNED_AT = datetime(2025, 2, 1, tzinfo=timezone.utc)
 
 
 def manifest_key(key: str) -> str:
@@ -96,6 +105,9 @@ class MemoryArchive:
         self.objects[key] = body
         return True
 
+    def put(self, key: str, body: bytes) -> None:
+        self.objects[key] = body
+
 
 class TruthClient:
     """Answers what a client is asked, without HTTP, from a simulated tenant's events."""
@@ -125,7 +137,7 @@ class Exporter:
     """Exports windows as the operator does, into an archive in memory."""
 
     def __init__(
-        self, client: TruthClient, root: str = "curation", key: SecretKey | None = KEY, instance: str = "acme"
+        self, client: TruthClient, root: str = "curation", key: Signer | None = KEY, instance: str = "acme"
     ) -> None:
         self.client = client
         self.root = root
@@ -149,27 +161,36 @@ class Exporter:
         before = archive.objects.get(manifest_key(key))
         replaced = None if before is None else hashlib.sha256(before).hexdigest()
         manifest = new_manifest(export, plan, target, Present("", manifest_sha256=replaced), MAKER)  # type: ignore[arg-type]
-        body = (manifest.signed(self._key) if self._key else manifest).to_json()
-        archive.objects[manifest_key(key)] = body
+        archive.objects[manifest_key(key)] = manifest.to_json()
+        if self._key:
+            sign(archive, key, self._key)
         return key
 
 
-def rewrite(archive: MemoryArchive, key: str, sign: SecretKey | None = KEY, **facts: Any) -> None:
+def sign(archive: MemoryArchive, key: str, signer: Signer) -> None:
+    """Write the signature of a manifest."""
+    name = manifest_key(key)
+    body = archive.objects[name]
+    root = name.partition("_manifests/")[0]
+    sha256 = json.loads(body)["sha256"]
+    subjects = manifest_subjects(key.removeprefix(root), sha256, hashlib.sha256(body).hexdigest())
+    archive.objects[name + SIGNATURE_SUFFIX] = signature_of(Purpose.MANIFEST, subjects, signer, SIGNED_AT)
+
+
+def rewrite(archive: MemoryArchive, key: str, signer: Signer | None = KEY, **facts: Any) -> None:
     """Change what a manifest says, with a signature that fits."""
     name = manifest_key(key)
     changed = {**json.loads(archive.objects[name]), **facts}
-    if sign is not None:
-        from airflow_provider_curation.audit.evidence.manifest import sign as signature
-
-        changed["signature"] = signature(changed, sign)
     archive.objects[name] = json.dumps(changed, indent=2, sort_keys=True).encode() + b"\n"
+    if signer is not None:
+        sign(archive, key, signer)
 
 
 def stored(archive: MemoryArchive, key: str) -> StoredManifest:
     return StoredManifest.parse(archive.objects[manifest_key(key)])
 
 
-def replace_events(archive: MemoryArchive, key: str, keep: int, sign: SecretKey | None = KEY, **facts: Any) -> None:
+def replace_events(archive: MemoryArchive, key: str, keep: int, signer: Signer | None = KEY, **facts: Any) -> None:
     """Replace an object by one with its first events only, and its manifest by one that claims nothing else."""
     lines = gzip.decompress(archive.objects[key]).splitlines(keepends=True)[:keep]
     events = [json.loads(line) for line in lines]
@@ -189,4 +210,4 @@ def replace_events(archive: MemoryArchive, key: str, keep: int, sign: SecretKey 
         "content_sha256": hashlib.sha256(content).hexdigest(),
         "etag": archive.etag(key),
     }
-    rewrite(archive, key, sign, **claimed, **facts)
+    rewrite(archive, key, signer, **claimed, **facts)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from airflow_provider_curation.audit.evidence.keys import PrivateKey
+from airflow_provider_curation.audit.secret_key import SecretKey
 
 
 @cache
@@ -50,3 +51,8 @@ def write_public(folder: Path, name: str, key: PrivateKey) -> Path:
 ED25519 = private_key("signing")
 P256 = private_key("signing", "p-256")
 OTHER = private_key("other")
+
+#: Made-up secrets in the form that keys of pseudonyms must have.
+PSEUDONYM_SECRET = b"mAdeUp0nlyForTests_x7Qk2ZrVbT9sHw4LcYgPjN8uEfDo"
+OTHER_PSEUDONYM_SECRET = b"An0therMadeUpKey_Tz5RqXwB3vLs8HnKcYgPjM6uEfDoI1"
+PSEUDONYM_KEY = SecretKey(PSEUDONYM_SECRET, "test")

@@ -55,3 +55,6 @@ class Archive(Protocol):
 
     def put_new(self, key: str, body: bytes) -> bool:
         """Write a small object unless there is one, and return whether it was written."""
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write a small object, in place of one that may be there."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from airflow_provider_curation.audit.evidence.chain import Trust
+from airflow_provider_curation.audit.evidence.dsse import Signer
 from airflow_provider_curation.audit.evidence.findings import FindingKind, Series
 from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
-from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.evidence.seal import Stamp
 from airflow_provider_curation.audit.window import Window
 
 #: Which objects to read: those that nothing else vouches for, all of them, or a share of the others as well.
@@ -29,7 +31,9 @@ class Check:
         ``instance``, or of each server if that is not given; more may be found.
     :param retired: series that are no longer exported: they are not expected behind their last export.
     :param aliases: a server's earlier names, each with the name that it has now.
-    :param keys: that manifests and seals must be signed with; none checks no signature.
+    :param trust: who must have signed manifests and seals; without a key ring no signature is checked.
+    :param signer: signs the seal; ``None`` leaves it unsigned.
+    :param stamp: asks for a time stamp on the seal; ``None`` asks for none.
     :param reading: which objects to read.
     :param count: asks the server how many events a window has; ``None`` asks nothing.
     :param instance: that server, as manifests name it: exports of others are neither counted again nor mended.
@@ -38,7 +42,6 @@ class Check:
     :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
     :param ignored: kinds of findings that are as they should be in this archive.
     :param seal: seal the period if nothing was found.
-    :param known_digests: SHA-256 of seals that must be in the chain: without them the end of a chain can be cut off.
     :param workers: manifests and objects that are read at the same time, and windows that are counted.
     """
 
@@ -47,7 +50,9 @@ class Check:
     expected: Sequence[tuple[str, str]] = ()
     retired: frozenset[Series] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    keys: Sequence[SecretKey] = ()
+    trust: Trust = field(default_factory=Trust)
+    signer: Signer | None = None
+    stamp: Stamp | None = None
     reading: Reading = "suspects"
     count: Count | None = None
     instance: str | None = None
@@ -55,7 +60,6 @@ class Check:
     export_time: timedelta = timedelta(0)
     ignored: frozenset[FindingKind] = frozenset()
     seal: bool = False
-    known_digests: frozenset[str] = frozenset()
     workers: int = 8
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_curation.audit.evidence.archive import Archive, Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.content import READ_FORMATS, read_object
+from airflow_provider_curation.audit.evidence.dsse import MOST_ENVELOPE_BYTES
 from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX
 from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES, ManifestError, StoredManifest
 
 
@@ -22,6 +24,8 @@ class Inspected:
     :param unreadable: why the manifest cannot be read.
     :param bytes_read: of the object; ``None`` if it was not read.
     :param content_read: whether the content was compared with the manifest, too.
+    :param signed: whether there is a signature of the manifest.
+    :param signature: the signature's file, if there is one and it is to be checked.
     """
 
     key: str
@@ -30,15 +34,36 @@ class Inspected:
     unreadable: str | None = None
     bytes_read: int | None = None
     content_read: bool = False
+    signed: bool = False
+    signature: bytes | None = None
 
 
-def inspect(archive: Archive, check: Check, listed: Entry, found: Entry | None, sealed_sha256: str | None) -> Inspected:
-    """Look at a manifest and its object.
+def inspect(
+    archive: Archive, check: Check, listed: Entry, found: Entry | None, sealed_sha256: str | None, signed: bool
+) -> Inspected:
+    """Look at a manifest, its signature and its object.
 
     :param listed: the manifest.
     :param found: the object; ``None`` if there is none.
     :param sealed_sha256: of the manifest's file, as it was sealed; ``None`` if it was not.
+    :param signed: whether a signature of the manifest was listed.
     """
+    inspected = _inspect(archive, check, listed, found, sealed_sha256)
+    signature = _read_signature(archive, listed.key) if signed and check.trust.ring else None
+    return replace(inspected, signed=signed, signature=signature)
+
+
+def _read_signature(archive: Archive, manifest_key: str) -> bytes | None:
+    try:
+        return archive.read(manifest_key + SIGNATURE_SUFFIX, MOST_ENVELOPE_BYTES)
+    except TooLargeError:
+        # What is not an envelope says so when it is checked.
+        return b""
+
+
+def _inspect(
+    archive: Archive, check: Check, listed: Entry, found: Entry | None, sealed_sha256: str | None
+) -> Inspected:
     key = listed.key
     stored = read_manifest(archive, listed)
     if isinstance(stored, str):

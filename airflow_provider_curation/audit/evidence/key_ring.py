@@ -49,6 +49,14 @@ class TrustedKey:
         if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
             raise InvalidArgumentError(f"{self.name}: valid_from is not before valid_until, so the key never counts.")
 
+    def counts(self, moment: datetime) -> bool:
+        """Return whether what is signed at a moment, in UTC, counts."""
+        return (
+            (self.valid_from is None or moment >= self.valid_from)
+            and (self.valid_until is None or moment < self.valid_until)
+            and (self.revoked_from is None or moment < self.revoked_from)
+        )
+
 
 @dataclass(frozen=True)
 class KeyRing:

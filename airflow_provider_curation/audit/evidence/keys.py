@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -19,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_der_public_key,
     load_pem_private_key,
@@ -30,6 +35,8 @@ from airflow_provider_curation.audit.errors import InvalidArgumentError
 _USABLE: Final = "Use an Ed25519 key or an ECDSA key on the curve P-256"
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _HEADER: Final = re.compile(r"^[A-Za-z-]+:.*$", re.MULTILINE)
+_PEM_BODY: Final = re.compile(r"-----([^-]+)-----END")
+_FROM_URL_SAFE: Final = str.maketrans("-_", "+/")
 _MOST_PEM_BYTES: Final = 64 * 1024
 
 
@@ -150,11 +157,32 @@ class PrivateKey:
     def key_id(self) -> str:
         return self.public_key.id
 
+    def is_held_by(self, secret: bytes) -> bool:
+        """Return whether a secret is this key in another form: PEM, DER or the bare number, as hex or base64."""
+        der = self.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        if isinstance(self.key, Ed25519PrivateKey):
+            number = self.key.private_bytes_raw()
+        else:
+            number = self.key.private_numbers().private_value.to_bytes(32, "big")
+        return not {der, number}.isdisjoint(_decoded(secret))
+
     def sign(self, message: bytes) -> bytes:
         """Return a signature over a message: 64 bytes for Ed25519, DER for ECDSA."""
         if isinstance(self.key, Ed25519PrivateKey):
             return self.key.sign(message)
         return self.key.sign(message, ECDSA(hashes.SHA256()))
+
+
+def _decoded(secret: bytes) -> Iterator[bytes]:
+    """Yield a secret, and what it decodes to."""
+    yield secret
+    text = secret.decode("ascii", "ignore")
+    with contextlib.suppress(ValueError):
+        yield bytes.fromhex(text)
+    for encoded in (text, *_PEM_BODY.findall(text)):
+        content = "".join(encoded.split()).translate(_FROM_URL_SAFE)
+        with contextlib.suppress(ValueError):
+            yield base64.b64decode(content + "=" * (-len(content) % 4), validate=True)
 
 
 def pem_blocks(pem: str | bytes, source: str) -> list[tuple[str, bytes]]:

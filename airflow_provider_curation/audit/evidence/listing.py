@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Final
 
 from airflow_provider_curation.audit.evidence.archive import Entry
-from airflow_provider_curation.audit.evidence.layout import MANIFEST_SUFFIX, Layout
+from airflow_provider_curation.audit.evidence.layout import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, Layout
 from airflow_provider_curation.audit.window import Window
 
 _NAMED_WINDOW = re.compile(r"(\d{8}T\d{6}Z)_(\d{8}T\d{6}Z)(?!.*\d{8}T\d{6}Z)")
@@ -51,6 +52,33 @@ def pairs(
     while ahead is not None:
         yield None, ahead
         ahead = next(left, None)
+
+
+class ManifestListing:
+    """The manifests of a listing, and which of them have a signature, though that is listed behind its manifest."""
+
+    def __init__(self, listed: Iterable[Entry]) -> None:
+        self._listed = listed
+        self._signed: set[str] = set()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield each manifest once it is known whether it is signed."""
+        waiting: deque[Entry] = deque()
+        for each in self._listed:
+            while waiting and waiting[0].key + SIGNATURE_SUFFIX < each.key:
+                yield waiting.popleft()
+            if each.key.endswith(SIGNATURE_SUFFIX):
+                self._signed.add(each.key)
+            else:
+                waiting.append(each)
+        yield from waiting
+
+    def is_signed(self, manifest_key: str) -> bool:
+        """Return whether the last manifest that was yielded has a signature; each is asked for once."""
+        key = manifest_key + SIGNATURE_SUFFIX
+        signed = key in self._signed
+        self._signed.discard(key)
+        return signed
 
 
 def is_export(key: str) -> bool:

@@ -1,23 +1,21 @@
 """What an export holds, as data: written after the object, read by auditors and by checks for gaps.
 
-``manifest.schema.json`` beside this module is its JSON Schema. A signature is made over the manifest's canonical form,
-so that it can be checked with nothing but JSON, HMAC and the key.
+``manifest.schema.json`` beside this module is its JSON Schema. Its signature is a file of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.strict_json import StrictJsonError, read_object
-from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.treatment import PersonalData
 from airflow_provider_curation.audit.window import Window
 
@@ -65,7 +63,6 @@ class Manifest:
     :param exported_at: when the object was finished.
     :param dag_run: the DAG, run, task and try that made the export.
     :param replaces: SHA-256 of the manifest that this one took the place of; ``None`` for the first one.
-    :param signature: ``algorithm``, ``key_id`` and ``value`` over the canonical form of all other fields.
     """
 
     start: str
@@ -109,15 +106,10 @@ class Manifest:
     object_lock: dict[str, Any] = field(default_factory=dict)
     exported_at: str | None = None
     replaces: _Sha256 | None = None
-    signature: dict[str, str] | None = None
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON with sorted keys."""
         return json.dumps(asdict(self), indent=2, sort_keys=True).encode() + b"\n"
-
-    def signed(self, key: SecretKey) -> Manifest:
-        """Return the same manifest with a signature."""
-        return replace(self, signature=sign(asdict(self), key))
 
 
 class ManifestError(ValueError):
@@ -178,26 +170,9 @@ def schema() -> dict[str, Any]:
     return schema
 
 
-def canonical(facts: Mapping[str, Any]) -> bytes:
-    """Return what is signed: everything but the signature, as JSON with sorted keys, no spaces, and in ASCII."""
-    unsigned = {name: value for name, value in facts.items() if name != "signature"}
-    return json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+def manifest_subjects(relative: str, object_sha256: str, manifest_sha256: str) -> dict[str, str]:
+    """Return what a manifest's signature is for: the object and the manifest, by their paths below the root.
 
-
-def sign(facts: Mapping[str, Any], key: SecretKey) -> dict[str, str]:
-    """Return the signature of a manifest or digest."""
-    return {"algorithm": "HMAC-SHA256", "key_id": key.id, "value": key.hmac(canonical(facts))}
-
-
-def signature_fault(facts: Mapping[str, Any], keys: Iterable[SecretKey]) -> str | None:
-    """Say what is wrong with a signature, or ``None`` if one of the keys made it."""
-    signature = facts.get("signature")
-    if not isinstance(signature, dict):
-        return "is not signed"
-    if signature.get("algorithm") != "HMAC-SHA256":
-        return f"is signed with an unknown algorithm ({signature.get('algorithm')!r})"
-    key = next((key for key in keys if key.id == signature.get("key_id")), None)
-    if key is None:
-        return f"is signed with another key ({signature.get('key_id')!r})"
-    expected = key.hmac(canonical(facts))
-    return None if hmac.compare_digest(expected, str(signature.get("value"))) else "has a signature that does not fit"
+    :param relative: the object's key below the archive's root.
+    """
+    return {relative: object_sha256, Layout().manifest_key(relative): manifest_sha256}

@@ -1,42 +1,44 @@
-"""Digests: a period of an archive, sealed. Each names the manifests of its period and chains to the digest before.
+"""Seals: each closes a period of an archive, names the period's manifests, and the seal before it.
 
-Keys in a digest are relative to its prefix, so that it can be verified offline and after the objects have moved.
+Keys in a seal are relative to the archive's root, so that it can be verified offline and after the objects have moved.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_curation import __version__
-from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.evidence.archive import Archive
-from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind
-from airflow_provider_curation.audit.evidence.manifest import StoredManifest, sign, signature_fault
-from airflow_provider_curation.audit.secret_key import SecretKey
+from airflow_provider_curation.audit.errors import InvalidArgumentError, ObjectExistsError
+from airflow_provider_curation.audit.evidence.archive import MOST_SEAL_BYTES, Archive, TooLargeError
+from airflow_provider_curation.audit.evidence.dsse import Envelope, EnvelopeError, Signer
+from airflow_provider_curation.audit.evidence.layout import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, Layout
+from airflow_provider_curation.audit.evidence.manifest import StoredManifest
+from airflow_provider_curation.audit.evidence.signature import sign
+from airflow_provider_curation.audit.evidence.statement import Purpose, Statement, StatementError
+from airflow_provider_curation.audit.evidence.strict_json import StrictJsonError, read_object
+from airflow_provider_curation.audit.evidence.timestamp import STAMP_SUFFIX
 from airflow_provider_curation.audit.window import Window, format_utc
 
-DIGEST_VERSION: Final = 1
-DIGEST_SUFFIX: Final = ".digest.json"
-_FOLDER: Final = "_digests/"
+SEAL_VERSION: Final = 1
+#: A signature without its seal belongs to a sealing under way; an older one was left by one that was interrupted.
+_MOST_SEALING: Final = timedelta(minutes=15)
+_TEXTS: Final = ("key", "sha256", "object_sha256", "instance", "stream", "format", "start", "end")
+
+#: Returns a time stamp on some bytes.
+Stamp = Callable[[bytes], bytes]
 
 
-def digest_prefix(prefix: str) -> str:
-    """Return where the digests of a prefix lie."""
-    folder = prefix.rstrip("/")
-    return f"{folder}/{_FOLDER}" if folder else _FOLDER
-
-
-def digest_key(prefix: str, period: Window) -> str:
-    return f"{digest_prefix(prefix)}{period.start:%Y%m%dT%H%M%SZ}_{period.end:%Y%m%dT%H%M%SZ}{DIGEST_SUFFIX}"
+class SealError(ValueError):
+    """A file that is not a seal; the message says why, as the end of a sentence."""
 
 
 class Sealed(NamedTuple):
-    """What a digest says of a manifest; the key is relative to the digest's prefix."""
+    """What a seal says of a manifest; the key is relative to the archive's root."""
 
     key: str
     window: Window
@@ -49,43 +51,91 @@ class Sealed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Digest:
-    """A digest as it was read back."""
+class Seal:
+    """A seal as it was read back.
+
+    :param key: in the archive's store.
+    :param sha256: of the file.
+    :param sealed: what it says of each manifest.
+    """
 
     key: str
     sha256: str
-    facts: dict[str, Any]
+    facts: Mapping[str, Any]
+    period: Window
+    sealed: Sequence[Sealed]
 
     @classmethod
-    def parse(cls, key: str, body: bytes) -> Digest:
-        """Read a digest.
+    def parse(cls, key: str, body: bytes) -> Seal:
+        """Read a seal.
 
-        :raises ValueError: if it is none.
+        :raises SealError: if it is not one.
         """
-        facts = json.loads(body)
-        if not isinstance(facts, dict) or facts.get("digest_version") != DIGEST_VERSION:
-            raise ValueError("no digest of a version that is known")
-        made = cls(key, hashlib.sha256(body).hexdigest(), facts)
-        _ = made.period, list(made.sealed())
-        return made
+        try:
+            facts = read_object(body, MOST_SEAL_BYTES)
+            if facts.get("seal_version") != SEAL_VERSION:
+                raise SealError(f"its seal_version is not {SEAL_VERSION}")
+            period = Window.parse(_text(facts, "start"), _text(facts, "end"))
+            sealed = tuple(map(_sealed, _list(facts, "manifests")))
+            previous = facts.get("previous")
+            if previous is not None:
+                if not isinstance(previous, dict):
+                    raise SealError("its previous is not an object")
+                _text(previous, "key"), _text(previous, "sha256")
+        except StrictJsonError as error:
+            raise SealError(str(error)) from None
+        except SealError:
+            raise
+        except ValueError as error:
+            raise SealError(str(error)) from None
+        return cls(key, hashlib.sha256(body).hexdigest(), facts, period, sealed)
 
     @property
-    def period(self) -> Window:
-        return Window.parse(self.facts["start"], self.facts["end"])
+    def previous_sha256(self) -> str | None:
+        """The SHA-256 of the seal before; ``None`` for the first one."""
+        previous = self.facts.get("previous")
+        return str(previous["sha256"]) if previous else None
 
-    def sealed(self) -> Iterator[Sealed]:
-        """Give what it says of each manifest."""
-        for each in self.facts["manifests"]:
-            window = Window.parse(each["start"], each["end"])
-            names = ("sha256", "object_sha256", "instance", "stream", "format")
-            texts = {name: str(each[name]) for name in names}
-            yield Sealed(str(each["key"]), window, **texts, events=int(each["events"]))
+
+def _sealed(facts: Any) -> Sealed:
+    if not isinstance(facts, dict):
+        raise SealError("one of its manifests is not an object")
+    texts = {name: _text(facts, name) for name in _TEXTS}
+    events = facts.get("events")
+    if not isinstance(events, int) or isinstance(events, bool) or events < 0:
+        raise SealError("the events of one of its manifests are not a count")
+    window = Window.parse(texts.pop("start"), texts.pop("end"))
+    return Sealed(window=window, events=events, **texts)
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    value = facts.get(name)
+    if not isinstance(value, str):
+        raise SealError(f"its {name} is missing or not text")
+    return value
+
+
+def _list(facts: Mapping[str, Any], name: str) -> list[Any]:
+    value = facts.get(name)
+    if not isinstance(value, list):
+        raise SealError(f"its {name} is missing or not a list")
+    return value
+
+
+def seal_key(layout: Layout, period: Window) -> str:
+    """Return the key of a period's seal."""
+    return f"{layout.seals}{period.start:%Y%m%dT%H%M%SZ}_{period.end:%Y%m%dT%H%M%SZ}{MANIFEST_SUFFIX}"
+
+
+def seal_subjects(layout: Layout, key: str, sha256: str) -> dict[str, str]:
+    """Return what a seal's signature is for: the seal, by its path below the root."""
+    return {key.removeprefix(layout.prefix): sha256}
 
 
 def entry(key: str, stored: StoredManifest) -> dict[str, Any]:
-    """Return what a digest says of a manifest.
+    """Return what a seal says of a manifest.
 
-    :param key: of the manifest, relative to the digest's prefix.
+    :param key: of the manifest, relative to the archive's root.
     """
     names = ("start", "end", "instance", "stream", "format", "events", "size")
     return {
@@ -96,26 +146,22 @@ def entry(key: str, stored: StoredManifest) -> dict[str, Any]:
     }
 
 
-def new_digest(
-    prefix: str,
-    period: Window,
-    entries: Sequence[dict[str, Any]],
-    previous: Digest | None,
-    now: datetime,
-    key: SecretKey | None = None,
+def new_seal(
+    layout: Layout, period: Window, entries: Sequence[dict[str, Any]], previous: Seal | None, now: datetime
 ) -> bytes:
-    """Return a digest's bytes.
+    """Return a seal's bytes.
 
+    :param previous: the seal before; ``None`` for the first one.
     :raises InvalidArgumentError: if the period does not follow the one that was sealed last.
     """
     if previous is not None and period.start < previous.period.end:
         raise InvalidArgumentError(
-            f"{period} cannot be sealed: {previous.key} seals up to {format_utc(previous.period.end)} already, and "
-            "each digest chains to the one before."
+            f"{period} cannot be sealed: {previous.key} already seals up to {format_utc(previous.period.end)}, and "
+            "each seal chains to the one before."
         )
     facts: dict[str, Any] = {
-        "digest_version": DIGEST_VERSION,
-        "prefix": prefix,
+        "seal_version": SEAL_VERSION,
+        "root": layout.root,
         "start": format_utc(period.start),
         "end": format_utc(period.end),
         "sealed_at": format_utc(now),
@@ -123,38 +169,78 @@ def new_digest(
         "manifests": sorted(entries, key=lambda each: str(each["key"])),
         "events": sum(each["events"] for each in entries),
         "previous": None,
-        "signature": None,
     }
     if previous is not None:
-        name = previous.key.removeprefix(digest_prefix(prefix))
-        facts["previous"] = {"name": name, "sha256": previous.sha256}
-    if key is not None:
-        facts["signature"] = sign(facts, key)
+        facts["previous"] = {"key": previous.key.removeprefix(layout.prefix), "sha256": previous.sha256}
     return json.dumps(facts, indent=1, sort_keys=True).encode() + b"\n"
 
 
-def read_chain(
-    archive: Archive, prefix: str, keys: Sequence[SecretKey]
-) -> Iterator[tuple[Digest | None, list[Finding]]]:
-    """Give a prefix's digests in order, one at a time (``None``: not to be trusted), with what is wrong with it."""
-    before: Digest | None = None
-    intact = True
-    for listed in archive.entries(digest_prefix(prefix)):
-        if not listed.key.endswith(DIGEST_SUFFIX):
-            continue
-        try:
-            digest = Digest.parse(listed.key, archive.read(listed.key) or b"")
-        except (ValueError, KeyError, TypeError) as error:
-            intact = False
-            yield None, [Finding(FindingKind.SEAL_BROKEN, f"it cannot be read ({type(error).__name__})", listed.key)]
-            continue
-        forged = signature_fault(digest.facts, keys) if keys else None
-        faults = [forged] if forged else []
-        named = (digest.facts.get("previous") or {}).get("sha256")
-        # After one that cannot be read, the link to it cannot be checked, and is its fault alone.
-        if intact and named != (before.sha256 if before else None):
-            faults.append("does not chain to the digest before it, which is missing or another one")
-        before, intact = digest, True
-        findings = [Finding(FindingKind.SEAL_BROKEN, fault, digest.key, digest.period) for fault in faults]
-        # What a digest seals counts only if its signature does.
-        yield None if forged else digest, findings
+def write_seal(
+    archive: Archive,
+    layout: Layout,
+    period: Window,
+    body: bytes,
+    now: datetime,
+    signer: Signer | None = None,
+    stamp: Stamp | None = None,
+) -> Seal:
+    """Write a seal, with its signature before it and its time stamp behind it.
+
+    Both are obtained before anything is written. Of two sealings at the same time, the one that writes the signature
+    goes on, so that the signature is always that of the seal beside it.
+
+    :raises ObjectExistsError: if another verification seals the period.
+    """
+    key = seal_key(layout, period)
+    seal = Seal.parse(key, body)
+    signature = sign(Purpose.SEAL, seal_subjects(layout, key, seal.sha256), signer, now) if signer else None
+    stamped, stamped_key = (body, key) if signature is None else (signature, key + SIGNATURE_SUFFIX)
+    token = stamp(stamped) if stamp else None
+    if signature is not None and not archive.put_new(key + SIGNATURE_SUFFIX, signature):
+        _take_over(archive, key, signature, now)
+    if not archive.put_new(key, body):
+        raise ObjectExistsError(
+            f"{archive.uri(key)} was written by another verification meanwhile, and is kept. Verify again."
+        )
+    if token is not None:
+        archive.put(stamped_key + STAMP_SUFFIX, token)
+    return seal
+
+
+def _take_over(archive: Archive, key: str, signature: bytes, now: datetime) -> None:
+    """Replace the signature of a sealing that was interrupted before it wrote its seal."""
+    left = archive.read(key + SIGNATURE_SUFFIX)
+    sealed = archive.read(key, MOST_SEAL_BYTES) is not None
+    if sealed or (left is not None and now - _signed_at(left, now - 2 * _MOST_SEALING) < _MOST_SEALING):
+        raise ObjectExistsError(
+            f"{archive.uri(key)} is being sealed by another verification, whose signature is kept. Verify again in "
+            f"{_MOST_SEALING.total_seconds() / 60:.0f} minutes."
+        )
+    archive.put(key + SIGNATURE_SUFFIX, signature)
+
+
+def _signed_at(signature: bytes, otherwise: datetime) -> datetime:
+    try:
+        return Statement.parse(Envelope.parse(signature).payload).signed_at
+    except (EnvelopeError, StatementError):
+        return otherwise
+
+
+def list_seals(archive: Archive, layout: Layout) -> tuple[list[str], frozenset[str]]:
+    """Return the keys of an archive's seals in order of time, and of all files beside them."""
+    keys = [listed.key for listed in archive.entries(layout.seals)]
+    return [key for key in keys if key.endswith(MANIFEST_SUFFIX)], frozenset(keys)
+
+
+def read_seal(archive: Archive, key: str) -> Seal:
+    """Return a stored seal.
+
+    :raises SealError: if it is gone or cannot be read. Whatever is in it, nothing else is raised.
+    """
+    try:
+        body = archive.read(key, MOST_SEAL_BYTES)
+    except TooLargeError as error:
+        raise SealError(str(error)) from None
+    if body is None:
+        raise SealError("it was listed, but is gone")
+    return Seal.parse(key, body)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_curation.audit.errors import ObjectExistsError
 from airflow_provider_curation.audit.evidence.archive import Archive
+from airflow_provider_curation.audit.evidence.chain import read_chain
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
-from airflow_provider_curation.audit.evidence.seal import Digest, Sealed, digest_key, entry, new_digest, read_chain
+from airflow_provider_curation.audit.evidence.seal import Seal, Sealed, entry, new_seal, seal_key, write_seal
 
 
 class SealedManifests:
@@ -20,6 +20,7 @@ class SealedManifests:
     What was sealed stays sealed: of several seals that name a manifest, the first one counts.
 
     :ivar seals: seals that were read and can be trusted.
+    :ivar signed: seals that have a signature, whoever made it.
     :ivar until: the end of the last of their periods; ``None`` without any.
     """
 
@@ -27,41 +28,46 @@ class SealedManifests:
         self._archive = archive
         self._check = check
         self._sealed: dict[str, Sealed] = {}
-        self._last: Digest | None = None
+        self._proven: dict[str, datetime] = {}
+        self._last: Seal | None = None
         # The seal of the very period, if it is to be sealed again, and the number of manifests that it does not name.
-        self._standing: Digest | None = None
+        self._standing: Seal | None = None
         self._unsealed = 0
         self._entries: list[dict[str, Any]] = []
         self._series: dict[Series, datetime] = {}
-        self.seals = 0
+        self.seals = self.signed = 0
         self.until: datetime | None = None
 
     def read(self) -> Iterator[Finding]:
         """Read all seals, and yield what is wrong with them."""
         check = self._check
-        noted = set(check.known_digests)
-        for seal, findings in read_chain(self._archive, check.prefix, check.keys):
-            yield from findings
-            if seal is None:
+        noted = set(check.trust.known_seals)
+        for link in read_chain(self._archive, check.layout, check.trust):
+            yield from link.findings
+            self.signed += link.signed
+            if (seal := link.seal) is None:
                 continue
             self._last = seal
             self.seals += 1
             self.until = max(self.until or seal.period.end, seal.period.end)
             noted.discard(seal.sha256)
-            yield from self._add_seal(seal)
-        if check.seal and self._last and self._last.key == digest_key(check.prefix, check.period):
+            yield from self._add_seal(seal, link.proven_at)
+        if check.seal and self._last and self._last.key == seal_key(check.layout, check.period):
             self._standing = self._last
         for sha256 in sorted(noted):
             detail = f"the seal of SHA-256 {sha256}, which was noted, is not in the chain"
             yield Finding(FindingKind.SEAL_BROKEN, detail)
 
-    def _add_seal(self, seal: Digest) -> Iterator[Finding]:
-        for sealed in seal.sealed():
+    def _add_seal(self, seal: Seal, proven_at: datetime | None) -> Iterator[Finding]:
+        for sealed in seal.sealed:
             series = self._check.renamed(Series(sealed.instance, sealed.stream, sealed.format))
             self._series[series] = min(self._series.get(series, sealed.window.start), sealed.window.start)
             if not self._check.concerns(sealed.window):
                 continue
-            first = self._sealed.setdefault(self._check.prefix + sealed.key, sealed)
+            key = self._check.prefix + sealed.key
+            first = self._sealed.setdefault(key, sealed)
+            if first is sealed and proven_at is not None:
+                self._proven[key] = proven_at
             if first.sha256 != sealed.sha256:
                 detail = f"it names another manifest at {sealed.key} than an earlier seal, which counts"
                 yield Finding(FindingKind.SEAL_BROKEN, detail, seal.key, sealed.window, series)
@@ -70,6 +76,10 @@ class SealedManifests:
         """Return the SHA-256 of a manifest as it was sealed; ``None`` if it was not."""
         sealed = self._sealed.get(key)
         return sealed and sealed.sha256
+
+    def proven_at(self, key: str, sha256: str) -> datetime | None:
+        """Return a moment at which a manifest is proven to have existed; ``None`` if no trusted seal names it."""
+        return self._proven.get(key) if self.sha256(key) == sha256 else None
 
     def series(self) -> Iterator[Series]:
         """Yield the series that were sealed before the end of the period."""
@@ -113,7 +123,7 @@ class SealedManifests:
             detail = f"the manifest was sealed with {sealed.events} events, and is gone"
             yield Finding(FindingKind.SEALED_MISSING, detail, key, sealed.window, series)
 
-    def seal(self, now: datetime) -> Digest | None:
+    def seal(self, now: datetime) -> Seal | None:
         """Write the seal of the period, and return it; one that is there already is returned if it names everything.
 
         :raises InvalidArgumentError: if the period does not follow the one that was sealed last.
@@ -122,11 +132,5 @@ class SealedManifests:
         if self._standing:
             return None if self._unsealed else self._standing
         check = self._check
-        key = digest_key(check.prefix, check.period)
-        signing = check.keys[0] if check.keys else None
-        body = new_digest(check.prefix, check.period, self._entries, self._last, now, signing)
-        if not self._archive.put_new(key, body):
-            raise ObjectExistsError(
-                f"{self._archive.uri(key)} was written by another verification meanwhile, and is kept. Verify again."
-            )
-        return Digest.parse(key, body)
+        body = new_seal(check.layout, check.period, self._entries, self._last, now)
+        return write_seal(self._archive, check.layout, check.period, body, now, check.signer, check.stamp)

@@ -14,7 +14,7 @@ from typing import Any, Final
 #: Levels of objects and arrays; manifests and seals have four.
 MOST_LEVELS: Final = 16
 _LARGEST_INTEGER: Final = 2**63 - 1
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 
 

@@ -1,19 +1,23 @@
-"""Whether the manifests of an archive are signed, as far as a verification can tell with the keys that it has."""
+"""Whether the manifests of an archive are signed, as far as a verification can tell with the key ring that it has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind
-from airflow_provider_curation.audit.evidence.manifest import StoredManifest, signature_fault
+from airflow_provider_curation.audit.evidence.inspection import Inspected
+from airflow_provider_curation.audit.evidence.manifest import manifest_subjects
+from airflow_provider_curation.audit.evidence.signature import check_signature
+from airflow_provider_curation.audit.evidence.statement import Purpose
 
 #: Unsigned manifests that are remembered until a signed one is seen.
 _MOST_UNSIGNED = 1000
 
 
 class Signatures:
-    """The signatures of manifests: each is checked if there are keys, else the archive's as a whole is judged.
+    """The signatures of manifests: each is checked if there is a key ring, else the archive's as a whole is judged.
 
     :ivar signed: manifests that have a signature, whoever made it.
     :ivar checked: manifests whose signature counts.
@@ -24,34 +28,38 @@ class Signatures:
         self._unsigned: list[Finding] = []
         self.signed = self.checked = 0
 
-    def add(self, key: str, stored: StoredManifest) -> Iterator[Finding]:
-        """Check the signature of a manifest, and yield what is wrong with it."""
-        series, compression = self._check.series_of(stored), stored.facts.get("compression")
-        has_signature = stored.facts.get("signature") is not None
-        self.signed += has_signature
-        if not self._check.keys:
-            if not has_signature and len(self._unsigned) < _MOST_UNSIGNED:
+    def add(self, inspected: Inspected, proven_at: datetime | None) -> Iterator[Finding]:
+        """Check the signature of a manifest, and yield what is wrong with it.
+
+        :param proven_at: a moment at which the manifest is proven to have existed.
+        """
+        stored, key, layout = inspected.manifest, inspected.key, self._check.layout
+        assert stored is not None
+        found = (key, stored.window, self._check.series_of(stored), stored.facts.get("compression"))
+        self.signed += inspected.signed
+        if not self._check.trust.ring:
+            if not inspected.signed and len(self._unsigned) < _MOST_UNSIGNED:
                 detail = "the manifest is not signed, but others are"
-                self._unsigned.append(
-                    Finding(FindingKind.UNSIGNED, detail, key, stored.window, series, str(compression))
-                )
+                self._unsigned.append(Finding(FindingKind.UNSIGNED, detail, *found))
             return
-        fault = signature_fault(stored.facts, self._check.keys)
-        if fault is None:
+        subjects = manifest_subjects(layout.relative_key(key) or "", stored.facts["sha256"], stored.sha256)
+        check = check_signature(inspected.signature, self._check.trust.ring, Purpose.MANIFEST, subjects, proven_at)
+        if check.counts:
             self.checked += 1
         else:
-            detail = f"the manifest {fault}"
-            yield Finding(FindingKind.BAD_SIGNATURE, detail, key, stored.window, series, compression)
+            yield Finding(FindingKind.BAD_SIGNATURE, f"the manifest {check.detail}", *found)
 
-    def conclude(self, seals: int) -> Iterator[Finding]:
+    def conclude(self, seals: int, signed_seals: int) -> Iterator[Finding]:
         """Yield what the archive's signatures as a whole show.
 
         :param seals: seals that can be trusted.
+        :param signed_seals: seals that have a signature, whoever made it.
         """
-        if not self.signed:
+        if not self.signed and not signed_seals:
             return
-        if not self._check.keys:
-            detail = f"{self.signed} manifests are signed, and no key was given to check them with"
+        if not self._check.trust.ring:
+            signed = f"{self.signed} manifests and {signed_seals} seals are signed"
+            detail = f"{signed}, and no public key was given to check them with"
             yield Finding(FindingKind.SIGNATURES_UNCHECKED, detail)
             yield from self._unsigned
         if not seals and not self._check.seal:

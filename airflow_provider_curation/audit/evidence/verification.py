@@ -17,7 +17,14 @@ from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.coverage import ArchiveCoverage
 from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind
 from airflow_provider_curation.audit.evidence.inspection import Inspected, inspect, read_manifest
-from airflow_provider_curation.audit.evidence.listing import Elsewhere, is_export, named_window, other_root, pairs
+from airflow_provider_curation.audit.evidence.listing import (
+    Elsewhere,
+    ManifestListing,
+    is_export,
+    named_window,
+    other_root,
+    pairs,
+)
 from airflow_provider_curation.audit.evidence.mending import Recounts, mends
 from airflow_provider_curation.audit.evidence.report import Report, Totals
 from airflow_provider_curation.audit.evidence.sealed import SealedManifests
@@ -69,7 +76,7 @@ class _Verification:
                 self._totals.recounted = len(self._recounts)
                 self._add(self._recounts.ask(pool, check.count))
         self._add(self._sealed.missing())
-        self._add(self._signatures.conclude(self._sealed.seals))
+        self._add(self._signatures.conclude(self._sealed.seals, self._sealed.signed))
         findings = sorted(self._findings, key=_order)
         seal = self._sealed.seal(self._now) if check.seal and not findings and not self._pending else None
         return Report(
@@ -87,7 +94,7 @@ class _Verification:
             sealed_until=self._sealed.until,
             signed=self._signatures.signed,
             signatures_checked=self._signatures.checked,
-            keys=[key.id for key in check.keys],
+            keys=[key.public_key.id for key in check.trust.ring.keys],
             seal=seal.key if seal else None,
             seal_sha256=seal.sha256 if seal else None,
         )
@@ -118,7 +125,8 @@ class _Verification:
         """Inspect what is listed, a few at a time, and yield it in order."""
         check, layout = self._check, self._check.layout
         under_way: deque[Future[Inspected]] = deque()
-        for manifest, found in pairs(self._archive.entries(layout.manifests), self._objects(), layout):
+        listed = ManifestListing(self._archive.entries(layout.manifests))
+        for manifest, found in pairs(listed, self._objects(), layout):
             if manifest is None:
                 assert found is not None
                 if is_export(found.key) and check.concerns(named_window(found.key)):
@@ -128,8 +136,8 @@ class _Verification:
             if window is not None and not check.concerns(window):
                 self._elsewhere.add(manifest, window)
                 continue
-            sealed = self._sealed.sha256(manifest.key)
-            under_way.append(pool.submit(inspect, self._archive, check, manifest, found, sealed))
+            sealed, signed = self._sealed.sha256(manifest.key), listed.is_signed(manifest.key)
+            under_way.append(pool.submit(inspect, self._archive, check, manifest, found, sealed, signed))
             if len(under_way) >= 4 * check.workers:
                 yield under_way.popleft().result()
         while under_way:
@@ -162,8 +170,8 @@ class _Verification:
                 self._coverage.expect(self._check.series_of(stored), stored)
         else:
             self._totals.add_manifest(stored, self._check.series_of(stored))
+            self._add(self._signatures.add(inspected, self._sealed.proven_at(key, stored.sha256)))
             self._add(self._sealed.add(key, stored))
-            self._add(self._signatures.add(key, stored))
             self._add(self._faults(inspected))
             self._add(self._coverage.add(key, stored))
             self._recounts.add(key, stored)

@@ -16,7 +16,7 @@ from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
-from tests.support.archives import DAY, HOUR, KEY, START, Exporter, MemoryArchive, TruthClient, manifest_key
+from tests.support.archives import DAY, HOUR, RING, START, TRUST, Exporter, MemoryArchive, TruthClient, manifest_key
 
 # One worker: the year is made once.
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("year")]
@@ -112,7 +112,7 @@ def test_every_wound_is_found_and_named(
     expected = wound(archive, exporters, random.Random(seed), silent)
     for name in expected:
         reading = "all" if silent else "suspects"
-        assert_found(verify(archive, Check(f"{name}/", YEAR, keys=[KEY], reading=reading)), expected[name])
+        assert_found(verify(archive, Check(f"{name}/", YEAR, trust=TRUST, reading=reading)), expected[name])
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchi
             s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
     for name in expected:
-        report = verify_archive(f"s3://{BUCKET}/{name}/", YEAR.start, YEAR.end, keys=[KEY])
+        report = verify_archive(f"s3://{BUCKET}/{name}/", YEAR.start, YEAR.end, key_ring=RING)
         assert_found(report, expected[name])
         # Of the objects, only those that were changed without another size.
         assert report.totals.objects_read == sum(kind is FindingKind.SHA256_DIFFERS for kind, _, _ in expected[name])
@@ -164,7 +164,7 @@ def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchi
 @pytest.mark.parametrize("name", ["daily", "hourly"])
 def test_nothing_is_invented(year: tuple[dict[str, Exporter], MemoryArchive], name: str) -> None:
     exporters, archive = year
-    check = Check(f"{name}/", YEAR, keys=[KEY], reading="all", count=exporters[name].client.count, remembered=START)
+    check = Check(f"{name}/", YEAR, trust=TRUST, reading="all", count=exporters[name].client.count, remembered=START)
     report = verify(archive, check)
     assert report.findings == []
     assert report.mends == []

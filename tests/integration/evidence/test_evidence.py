@@ -14,8 +14,11 @@ import pytest
 
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.endpoint import RETENTION
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing
 from airflow_provider_curation.audit.evidence.layout import Layout
-from airflow_provider_curation.audit.evidence.manifest import StoredManifest, signature_fault
+from airflow_provider_curation.audit.evidence.manifest import manifest_subjects
+from airflow_provider_curation.audit.evidence.signature import check_signature
+from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.reading import counts
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer
@@ -29,13 +32,16 @@ from airflow_provider_curation.s3.exported_object import S3Object
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Fault, Simulator
 from tests.support.exports import AWS, END, START, Bucket, csv_rows, export, operator, s3_client, simulated
+from tests.support.keys import ED25519, OTHER, PSEUDONYM_SECRET, pem, write_public
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")]
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 #: Stand for secrets; no log, manifest, result, field or error may show them.
-SIGNING, PSEUDONYM = "made-up-signing-key-5ca1ab1e", "made-up-pseudonym-key-ba5eba11"
+SIGNING, PSEUDONYM = pem("signing"), PSEUDONYM_SECRET.decode()
+#: What of a key in PEM a log could show.
+SIGNING_LINE = SIGNING.split("\n")[1]
 _numbers = count()
 
 
@@ -48,9 +54,11 @@ def server() -> Iterator[Simulator]:
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, key in {"signing": SIGNING, "other": "another-made-up-key-0ff1ce", "pseudonym": PSEUDONYM}.items():
+    for name, key in {"signing": SIGNING, "other": pem("other"), "pseudonym": PSEUDONYM}.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps({"conn_type": "generic", "password": key}))
     monkeypatch.setenv("AIRFLOW_CONN_SHORT", json.dumps({"conn_type": "generic", "password": "short-5ecret"}))
+    ring = {"keys": [{"public_key": key.public_key.pem} for key in (OTHER, ED25519)]}
+    monkeypatch.setenv("AIRFLOW_CONN_RING", json.dumps({"conn_type": "generic", "extra": {"key_ring": ring}}))
     monkeypatch.setenv("AIRFLOW_CONN_NOTHING", json.dumps({"conn_type": "generic"}))
 
 
@@ -218,15 +226,15 @@ def test_a_re_run_adds_no_version_and_a_rewrite_adds_one(locked: Bucket) -> None
     assert locked.manifest(first["key"])["events"] == 401
 
 
-def test_digests_are_retained(server: Simulator, locked: Bucket, bucket: Bucket) -> None:
+def test_seals_are_retained(server: Simulator, locked: Bucket, bucket: Bucket) -> None:
     lock = {"object_lock_mode": "GOVERNANCE", "object_lock_retain_until": UNTIL - END, "object_lock_legal_hold": True}
     export(locked)
-    digest = verifier(locked, seal=True, **lock).execute({})["seal"]
-    assert locks(locked, digest) == ("GOVERNANCE", UNTIL, "ON")
+    seal = verifier(locked, seal=True, **lock).execute({})["seal"]
+    assert locks(locked, seal) == ("GOVERNANCE", UNTIL, "ON")
     export(bucket)
     with pytest.raises(errors.ObjectLockError):
         verifier(bucket, seal=True, **lock).execute({})
-    assert not [key for key in bucket.objects() if "_digests" in key]
+    assert not [key for key in bucket.objects() if "_seals" in key]
 
 
 @pytest.mark.parametrize(
@@ -373,7 +381,7 @@ def test_the_same_window_treated_otherwise_is_refused(
     assert export(bucket, **arguments, allow_shrink=True)["uploaded"] is True
 
 
-# Signatures and digests
+# Signatures and seals
 
 
 def tamper(bucket: Bucket, key: str, **facts: Any) -> None:
@@ -383,34 +391,48 @@ def tamper(bucket: Bucket, key: str, **facts: Any) -> None:
 
 def test_a_bad_signature_is_found(server: Simulator, bucket: Bucket, keys: None, log_text: Callable[[], str]) -> None:
     result = export(bucket, signing_conn_id="signing")
-    manifest = StoredManifest.parse(bucket.body(result["manifest_key"]))
-    assert signature_fault(manifest.facts, [SecretKey(SIGNING.encode())]) is None
+    body = bucket.body(result["manifest_key"])
+    subjects = manifest_subjects(result["key"], result["sha256"], hashlib.sha256(body).hexdigest())
+    ring = KeyRing.of_pem(ED25519.public_key.pem, "audit.pub")
+    assert check_signature(bucket.body(result["manifest_key"] + ".dsse"), ring, Purpose.MANIFEST, subjects).counts
     # Re-runs are compared with what was signed.
     assert export(bucket, signing_conn_id="signing")["uploaded"] is False
     assert verifier(bucket, signing_conn_id="signing").execute({})["counts"] == {}
-    assert verifier(bucket, signing_conn_id=["other", "signing"]).execute({})["counts"] == {}
-    with pytest.raises(errors.FindingsError, match=r"bad_signature.*another key"):
+    assert verifier(bucket, key_ring_conn_id="ring").execute({})["counts"] == {}
+    assert verifier(bucket, key_ring_conn_id="ring", signing_conn_id="other").execute({})["counts"] == {}
+    with pytest.raises(errors.FindingsError, match=r"bad_signature.*a key that is not trusted"):
         verifier(bucket, signing_conn_id="other").execute({})
 
     tamper(bucket, result["manifest_key"], actions={})
-    with pytest.raises(errors.FindingsError, match=r"bad_signature.*does not fit"):
+    with pytest.raises(errors.FindingsError, match=r"bad_signature.*other bytes"):
         verifier(bucket, signing_conn_id="signing").execute({})
     # The export sees it too, and writes both again.
     assert export(bucket, signing_conn_id="signing")["uploaded"] is True
     assert verifier(bucket, signing_conn_id="signing").execute({})["counts"] == {}
-    assert SIGNING not in log_text()
+    assert SIGNING_LINE not in log_text()
 
 
 def test_a_key_that_cannot_be_used_is_named_and_not_shown(server: Simulator, bucket: Bucket, keys: None) -> None:
-    for conn_id, named in (("short", "at least 16"), ("nothing", "no password"), ("unknown", "no such connection")):
+    faults = {"short": ("not one private key", "32 random bytes"), "nothing": ("no private key", "no password")}
+    for conn_id, (signing, named) in {**faults, "unknown": ("no such connection",) * 2}.items():
         for make in (operator, verifier):
-            with pytest.raises(errors.InvalidArgumentError, match=f"signing_conn_id='{conn_id}'.*{named}") as caught:
+            with pytest.raises(errors.InvalidArgumentError, match=f"signing_conn_id='{conn_id}'.*{signing}") as caught:
                 make(bucket, signing_conn_id=conn_id).execute({})
             assert "5ecret" not in str(caught.value)
         with pytest.raises(errors.InvalidArgumentError, match=f"pseudonym_conn_id='{conn_id}'.*{named}"):
             export(bucket, pseudonymize=("username",), pseudonym_conn_id=conn_id)
     with pytest.raises(errors.InvalidArgumentError, match="pseudonymize needs pseudonym_conn_id"):
         export(bucket, pseudonymize=("username",))
+    bucket.assert_untouched()
+
+
+def test_one_key_does_not_serve_for_both(bucket: Bucket, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = ED25519.key.private_bytes_raw()  # type: ignore[union-attr]
+    for secret, named in ((SIGNING, "a key for signatures"), (seed.hex(), "hold the same key")):
+        monkeypatch.setenv("AIRFLOW_CONN_SAME", json.dumps({"conn_type": "generic", "password": secret}))
+        with pytest.raises(errors.InvalidArgumentError, match=named) as caught:
+            export(bucket, pseudonymize=("username",), pseudonym_conn_id="same", signing_conn_id="signing")
+        assert seed.hex() not in str(caught.value)
     bucket.assert_untouched()
 
 
@@ -437,9 +459,8 @@ def test_a_sealed_copy_is_verified_offline(
         path = tmp_path / "copy" / key.removeprefix("curation/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bucket.body(key))
-    key_file = tmp_path / "key"
-    key_file.write_text(SIGNING + "\n")
-    command = [str(tmp_path / "copy"), "--key-file", str(key_file), "--known-digest", noted[1]]
+    key_file = write_public(tmp_path, "audit.pub", ED25519)
+    command = [str(tmp_path / "copy"), "--public-key", str(key_file), "--known-seal", noted[1]]
 
     def run(*more: str) -> tuple[int, str]:
         code = main([*command, *more])
@@ -450,7 +471,7 @@ def test_a_sealed_copy_is_verified_offline(
     assert "4 objects read" in said
     assert json.loads(run("--json")[1])["start"] == "2025-11-03T00:00:00Z"
 
-    last = max((tmp_path / "copy" / "_digests").iterdir())
+    last = max((tmp_path / "copy" / "_seals").glob("*.json"))
     kept = last.read_bytes()
     last.unlink()
     code, said = run()
@@ -469,13 +490,14 @@ def test_a_sealed_copy_is_verified_offline(
     code, said = run()
     assert (code, "sealed_missing" in said, "gap" in said) == (1, True, True), said
 
-    key_file.write_text("a made-up key that signed nothing")
+    key_file.write_text(OTHER.public_key.pem)
     code, said = run()
     assert (code, "give start and end" in said) == (2, True), said
     code, said = run("--start", "2025-11-03T00:00:00Z", "--end", "2025-11-05T00:00:00Z")
     assert (code, "bad_signature" in said, "seal_broken" in said) == (1, True, True), said
+    key_file.write_text("not a key")
+    assert run()[0] == 2
     assert main([str(tmp_path / "nothing")]) == 2
-    assert SIGNING not in said
 
 
 def test_the_plain_function_says_what_the_operator_does(server: Simulator, bucket: Bucket) -> None:

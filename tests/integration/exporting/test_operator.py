@@ -235,7 +235,6 @@ def test_the_manifest_is_true(file_format: str, server: Simulator, bucket: Bucke
         "encryption": {},
         "object_lock": {},
         "replaces": None,
-        "signature": None,
     }
 
 

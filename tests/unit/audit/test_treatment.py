@@ -21,7 +21,8 @@ from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer, Treatment, neutral
 from airflow_provider_curation.audit.window import Window
-from tests.support.archives import KEY
+from tests.support.keys import OTHER_PSEUDONYM_SECRET, PSEUDONYM_SECRET
+from tests.support.keys import PSEUDONYM_KEY as KEY
 
 FIELDS = ("username", "user_mail")
 MADE = Pseudonymizer(FIELDS, KEY)
@@ -83,7 +84,7 @@ def test_every_member_of_a_name_that_comes_twice() -> None:
 
 
 def test_a_token_is_of_the_value_and_the_key() -> None:
-    other = Pseudonymizer(("username",), SecretKey(b"another key of enough bytes"))
+    other = Pseudonymizer(("username",), SecretKey(OTHER_PSEUDONYM_SECRET))
     assert MADE.token("ann") == Pseudonymizer(("user_mail",), KEY).token("ann")
     assert len({MADE.token("ann"), MADE.token("Ann"), other.token("ann")}) == 3
     assert MADE.token("ann").startswith("p-")
@@ -97,10 +98,10 @@ def test_only_personal_fields(fields: Any) -> None:
 
 
 def test_a_key_is_long_enough_and_never_shown() -> None:
-    with pytest.raises(InvalidArgumentError, match="at least 16") as caught:
+    with pytest.raises(InvalidArgumentError, match="32 random bytes") as caught:
         SecretKey(b"short-secret", "connection 'x'")
     assert "short-secret" not in str(caught.value)
-    assert "made-up" not in repr(KEY) + repr(MADE.__dict__["key"])
+    assert PSEUDONYM_SECRET.decode() not in repr(KEY) + repr(MADE.__dict__["key"])
 
 
 # In pages

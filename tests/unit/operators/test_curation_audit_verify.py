@@ -19,7 +19,7 @@ YEARS = timedelta(days=7 * 365)
 
 def test_template_fields_are_rendered() -> None:
     names = {name: f"{{{{ params.{name} }}}}" for name in CurationAuditVerifyOperator.template_fields}
-    lists = ("known_digests", "signing_conn_id")
+    lists = ("known_seals",)
     task = CurationAuditVerifyOperator(
         task_id="verify", **{name: [text] if name in lists else text for name, text in names.items()}
     )

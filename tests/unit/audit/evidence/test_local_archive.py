@@ -18,7 +18,7 @@ from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
-from tests.support.archives import DAY, KEY, START, Exporter, MemoryArchive, TruthClient, rewrite
+from tests.support.archives import DAY, KEY, RING, START, Exporter, MemoryArchive, TruthClient, rewrite
 from tests.support.manifests import manifest
 
 WEEK = Window(START, START + 7 * DAY)
@@ -63,17 +63,17 @@ def test_a_copy_is_sealed_and_verified(tmp_path: Path) -> None:
         path = tmp_path / key.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    sealed = verify_archive(str(tmp_path), WEEK.start, WEEK.end, keys=[KEY.value], seal=True)
+    sealed = verify_archive(str(tmp_path), WEEK.start, WEEK.end, key_ring=RING, signer=KEY, seal=True)
     assert (sealed.counts, sealed.totals.objects_read, sealed.seal is not None) == ({}, 7, True)
     assert sealed.seal_sha256 is not None
     known = [sealed.seal_sha256.upper()]
-    again = verify_archive(tmp_path, keys=[KEY.value.decode()], known_digests=known)
+    again = verify_archive(tmp_path, key_ring=RING, known_seals=known)
     assert (again.counts, again.period) == ({}, WEEK)
 
     [damaged, *_] = sorted(tmp_path.rglob("*.jsonl.gz"))
     damaged.write_bytes(bytes(len(damaged.read_bytes())))
     (tmp_path / str(sealed.seal)).unlink()
-    report = verify_archive(tmp_path, WEEK.start, WEEK.end, keys=[KEY], known_digests=known)
+    report = verify_archive(tmp_path, WEEK.start, WEEK.end, key_ring=RING, known_seals=known)
     assert report.counts == {"no_seals": 1, "seal_broken": 1, "sha256_differs": 1}
 
 
@@ -86,11 +86,11 @@ def test_every_object_of_a_folder_is_read(etag: str | None, tmp_path: Path) -> N
     for name, body in archive.objects.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(body)
-    sound = verify_archive(tmp_path, day.start, day.end, keys=[KEY])
+    sound = verify_archive(tmp_path, day.start, day.end, key_ring=RING)
     assert (sound.counts, sound.totals.objects_read) == ({"no_seals": 1}, 1)
 
     (tmp_path / key).write_bytes(bytes(len(archive.objects[key])))
-    assert verify_archive(tmp_path, day.start, day.end, keys=[KEY]).counts == {"no_seals": 1, "sha256_differs": 1}
+    assert verify_archive(tmp_path, day.start, day.end, key_ring=RING).counts == {"no_seals": 1, "sha256_differs": 1}
 
 
 def test_what_is_added_to_a_sealed_folder_is_not_called_sealed(tmp_path: Path) -> None:

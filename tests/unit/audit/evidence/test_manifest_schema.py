@@ -1,11 +1,9 @@
-"""The manifest against its schema, its signature, and what may replace what."""
+"""The manifest against its schema."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import hmac
-import json
 
 import jsonschema
 import pytest
@@ -14,10 +12,9 @@ from airflow_provider_curation.audit.evidence.manifest import (
     Manifest,
     StoredManifest,
     schema,
-    signature_fault,
 )
 from airflow_provider_curation.audit.window import Window
-from tests.support.archives import DAY, KEY, START, Exporter, MemoryArchive, TruthClient, manifest_key, stored
+from tests.support.archives import DAY, START, Exporter, MemoryArchive, TruthClient, manifest_key, stored
 
 WINDOW = Window(START, START + DAY)
 PERSONAL = {"pseudonymized": [], "pseudonym_key_id": None, "csv_safe": False}
@@ -43,22 +40,11 @@ def test_fits_its_schema(made: StoredManifest) -> None:
         "sha256": "x",
         "filters": {"users": ["a"]},
         "object_lock": {"mode": "NONE"},
-        "signature": {"value": "x"},
         "manifest_version": 2,
         "more": 1,
     }.items():
         with pytest.raises(jsonschema.ValidationError):
             validator.validate({**made.facts, name: wrong})
-
-
-def test_the_signature_needs_nothing_but_the_standard_library(made: StoredManifest) -> None:
-    facts = dict(made.facts)
-    signature = facts.pop("signature")
-    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
-    assert hmac.new(KEY.value, canonical, hashlib.sha256).hexdigest() == signature["value"]
-    assert signature_fault(made.facts, [KEY]) is None
-    for name in facts:
-        assert signature_fault({**made.facts, name: "changed"}, [KEY]) == "has a signature that does not fit"
 
 
 def test_a_rewrite_names_what_it_replaced() -> None:

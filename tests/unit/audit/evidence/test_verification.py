@@ -18,21 +18,23 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.archive import Entry
+from airflow_provider_curation.audit.evidence.chain import Trust, read_chain
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.coverage import Coverage
 from airflow_provider_curation.audit.evidence.findings import FindingKind
-from airflow_provider_curation.audit.evidence.layout import Layout
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX, Layout
 from airflow_provider_curation.audit.evidence.listing import named_window, pairs
 from airflow_provider_curation.audit.evidence.report import Report
-from airflow_provider_curation.audit.evidence.seal import digest_key, entry, new_digest, read_chain
+from airflow_provider_curation.audit.evidence.seal import entry, new_seal, write_seal
 from airflow_provider_curation.audit.evidence.verification import verify
-from airflow_provider_curation.audit.secret_key import SecretKey
 from airflow_provider_curation.audit.window import Window, format_utc
 from tests.support.archives import (
     DAY,
     HOUR,
     KEY,
+    RING,
     START,
+    TRUST,
     Exporter,
     MemoryArchive,
     TruthClient,
@@ -40,8 +42,10 @@ from tests.support.archives import (
     pair,
     replace_events,
     rewrite,
+    sign,
     stored,
 )
+from tests.support.keys import OTHER
 
 WEEK = Window(START, START + 7 * DAY)
 DAYS = list(WEEK.split(DAY))
@@ -68,7 +72,7 @@ def archive(whole: MemoryArchive) -> MemoryArchive:
 
 
 def check(archive: MemoryArchive, **arguments: object) -> Report:
-    chosen = {"prefix": "curation/", "period": WEEK, "keys": [KEY], "ignored": frozenset(), **arguments}
+    chosen = {"prefix": "curation/", "period": WEEK, "trust": TRUST, "signer": KEY, "ignored": frozenset(), **arguments}
     # Most tests look at archives that nobody has sealed yet.
     chosen["ignored"] |= {FindingKind.NO_SEALS}  # type: ignore[operator]
     return verify(archive, Check(**chosen), NOW)  # type: ignore[arg-type]
@@ -111,23 +115,23 @@ def test_facts_that_are_findings(archive: MemoryArchive, exporter: Exporter) -> 
     keys = [exporter.key(day) for day in DAYS]
     rewrite(archive, keys[0], reconciled=False, reconciled_why="no count")
     rewrite(archive, keys[1], filters={"actions": ["blocked"]})
-    rewrite(archive, keys[2], sign=None, settle_seconds=3)
-    rewrite(archive, keys[3], sign=None, signature=None)
-    rewrite(archive, keys[4], sign=SecretKey(b"a key that nobody knows of"))
+    rewrite(archive, keys[2], signer=None, settle_seconds=3)
+    del archive.objects[manifest_key(keys[3]) + SIGNATURE_SUFFIX]
+    rewrite(archive, keys[4], signer=OTHER)
     names = [manifest_key(key) for key in keys]
     kinds = [FindingKind.UNRECONCILED, FindingKind.FILTERED, *[FindingKind.BAD_SIGNATURE] * 3]
     report = check(archive)
     assert found(report) == list(zip(kinds, names, DAYS, strict=False))
     said = [each.detail for each in report.findings]
     assert "no count" in said[0]
-    for text, part in zip(said[2:], ["does not fit", "is not signed", "another key"], strict=True):
+    for text, part in zip(said[2:], ["other bytes", "is not signed", "a key that is not trusted"], strict=True):
         assert part in text
     unsigned = [(FindingKind.UNSIGNED, names[3], DAYS[3])]
     unchecked = [(FindingKind.SIGNATURES_UNCHECKED, None, None)]
-    assert found(check(archive, keys=[])) == [*unchecked, *found(report)[:2], *unsigned]
+    assert found(check(archive, trust=Trust())) == [*unchecked, *found(report)[:2], *unsigned]
     # That day has no export of everything, as the others have.
     ignored = frozenset({FindingKind.FILTERED, FindingKind.UNRECONCILED, FindingKind.SIGNATURES_UNCHECKED})
-    assert found(check(archive, keys=[], ignored=ignored)) == [(FindingKind.GAP, None, DAYS[1]), *unsigned]
+    assert found(check(archive, trust=Trust(), ignored=ignored)) == [(FindingKind.GAP, None, DAYS[1]), *unsigned]
 
 
 def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Exporter) -> None:
@@ -169,7 +173,7 @@ def test_a_period_that_has_not_ended_cannot_be_verified(archive: MemoryArchive) 
     for period in (Window(START, START + 8 * DAY), Window(NOW, NOW + DAY)):
         with pytest.raises(InvalidArgumentError, match=f"before it has ended: it is {format_utc(NOW)} by this"):
             check(archive, period=period)
-    report = verify(archive, Check("curation/", WEEK, keys=[KEY]), WEEK.end)
+    report = verify(archive, Check("curation/", WEEK, trust=TRUST), WEEK.end)
     assert f"{WEEK}, by the clock at {format_utc(WEEK.end)}" in report.summary()
 
 
@@ -327,24 +331,24 @@ def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Export
     assert report.mends == []
 
 
-# Digests
+# Seals
 
 
 def test_periods_are_sealed_in_a_chain(archive: MemoryArchive, exporter: Exporter) -> None:
     first, second = Window(START, DAYS[3].start), Window(DAYS[3].start, WEEK.end)
     keys = [check(archive, period=period, seal=True).seal for period in (first, second)]
     assert keys == [
-        "curation/_digests/20250101T000000Z_20250104T000000Z.digest.json",
-        "curation/_digests/20250104T000000Z_20250108T000000Z.digest.json",
+        "curation/_seals/20250101T000000Z_20250104T000000Z.json",
+        "curation/_seals/20250104T000000Z_20250108T000000Z.json",
     ]
     again = check(archive, period=second, seal=True)
     assert (again.seal, found(again)) == (keys[1], [])
-    with pytest.raises(InvalidArgumentError, match="seals up to"):
+    with pytest.raises(InvalidArgumentError, match="already seals up to"):
         check(archive, seal=True)
     moved = MemoryArchive({key.replace("curation/", "x/"): body for key, body in archive.objects.items()})
     assert found(check(moved, prefix="x/")) == []
 
-    # The first digest is altered, then gone.
+    # The first seal is altered, then gone.
     assert keys[0] is not None
     body = archive.objects[keys[0]]
     archive.objects[keys[0]] = body.replace(b"acme", b"evil")
@@ -380,9 +384,10 @@ def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exp
         (FindingKind.GAP, None, DAYS[0]),
         (FindingKind.SEALED_MISSING, names[0], DAYS[0]),
         (replaced, names[3], DAYS[3]),
+        (FindingKind.BAD_SIGNATURE, names[5], DAYS[5]),
         (replaced, names[5], DAYS[5]),
     ]
-    lost = {each.key: each for each in report.findings}
+    lost = {each.key: each for each in report.findings if each.kind is not FindingKind.BAD_SIGNATURE}
     assert lost[names[2]].events == (sealed[2], sealed[2] - 2)
     assert f"2 of the {sealed[2]} events that were sealed are gone" in lost[names[2]].detail
     assert "it says that it replaced the sealed one" in lost[names[2]].detail
@@ -401,45 +406,45 @@ def test_a_seal_cannot_make_up_for_what_an_earlier_one_says(archive: MemoryArchi
     key = exporter.key(DAYS[3])
     sealed = stored(archive, key)
     replace_events(archive, key, 0, replaces=sealed.sha256)
-    [*_, (last, _)] = read_chain(archive, "curation/", [KEY])
+    layout = Layout("curation")
+    [*_, link] = read_chain(archive, layout, TRUST)
     later = Window(WEEK.end, WEEK.end + DAY)
     emptied = entry(manifest_key(key).removeprefix("curation/"), stored(archive, key))
-    body = new_digest("curation/", later, [emptied], last, NOW, KEY)
-    archive.objects[digest_key("curation/", later)] = body
+    seal = write_seal(archive, layout, later, new_seal(layout, later, [emptied], link.seal, NOW), NOW, KEY)
 
-    report = check(archive, reading="all", known_digests=frozenset({hashlib.sha256(body).hexdigest()}))
+    report = check(archive, reading="all", trust=Trust(RING, known_seals=frozenset({seal.sha256})))
 
     assert found(report) == [
         (FindingKind.REPLACED_AFTER_SEALING, manifest_key(key), DAYS[3]),
-        (FindingKind.SEAL_BROKEN, digest_key("curation/", later), DAYS[3]),
+        (FindingKind.SEAL_BROKEN, seal.key, DAYS[3]),
     ]
     assert report.findings[0].events == (sealed.facts["events"], 0)
 
 
-def test_a_digest_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
+def test_a_seal_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
     late = exporter.key(DAYS[6], dry_run=True)
     both = {key: archive.objects.pop(key) for key in pair(late)}
     expected = [(FindingKind.GAP, None, DAYS[6])]
-    digest = check(archive, seal=True, ignored=frozenset({FindingKind.GAP})).seal
-    assert digest is not None
-    sealed = archive.objects[digest]
+    seal = check(archive, seal=True, ignored=frozenset({FindingKind.GAP})).seal
+    assert seal is not None
+    sealed = archive.objects[seal]
     archive.objects.update(both)
 
     report = check(archive, seal=True)
     assert found(report) == [(FindingKind.NOT_SEALED, manifest_key(late), DAYS[6])]
-    assert f"the period is sealed already, in {digest}, without this manifest" in report.summary()
+    assert f"the period is sealed already, in {seal}, without this manifest" in report.summary()
     assert (report.seal, report.seal_sha256, report.mends) == (None, None, [])
     # Nothing is claimed of it without seal, and the chain is as it was.
     assert found(check(archive)) == []
-    assert archive.objects[digest] == sealed
+    assert archive.objects[seal] == sealed
     for key in both:
         del archive.objects[key]
     assert found(check(archive, seal=True)) == expected
 
 
 def test_a_rewrite_is_not_sealed_again(archive: MemoryArchive, exporter: Exporter) -> None:
-    digest = check(archive, seal=True).seal
-    assert check(archive, seal=True).seal == digest is not None
+    seal = check(archive, seal=True).seal
+    assert check(archive, seal=True).seal == seal is not None
     for key, replaced in ((exporter.key(DAYS[2]), False), (exporter.key(DAYS[3]), True)):
         before = stored(archive, key).sha256
         rewrite(archive, key, exported_at="2025-02-01T00:00:00Z", replaces=before if replaced else None)
@@ -451,7 +456,7 @@ def test_a_rewrite_is_not_sealed_again(archive: MemoryArchive, exporter: Exporte
 def test_nothing_is_sealed_that_has_a_finding(archive: MemoryArchive, exporter: Exporter) -> None:
     del archive.objects[exporter.key(DAYS[0])]
     assert check(archive, seal=True).seal is None
-    assert not any("_digests" in key for key in archive.objects)
+    assert not any("_seals" in key for key in archive.objects)
 
 
 # Parts
@@ -602,4 +607,5 @@ def test_no_order_of_keys_matters(whole: MemoryArchive, exporter: Exporter, orde
             key = exporter.key(DAYS[number])
             for source, target in zip(pair(key), pair(f"curation/{place}.jsonl.gz"), strict=True):
                 archive.objects[target] = whole.objects[source]
+            sign(archive, f"curation/{place}.jsonl.gz", KEY)
     assert found(check(archive)) == [(FindingKind.GAP, None, DAYS[missing])]
