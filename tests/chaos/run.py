@@ -225,6 +225,7 @@ class _Run:
             trigger.watch(simulator)
             with self._connected(proxy.url):
                 step.tries += self._tries(trigger)
+            trigger.end()
             step.s3_failed = trigger.failed(proxy)
         step.seconds = time.monotonic() - started
         step.stored = self._stored()
@@ -247,7 +248,7 @@ class _Run:
             elif kind == "stop":
                 trigger.action = operator.on_kill
             ended = attempt("try", operator, lambda: main.fired or (kind == "stop" and trigger.fired))
-        trigger.settle()
+        trigger.end()
         if kind == "two-tries" and trigger.fired:
             thread.join(MOST_SECONDS)
             if thread.is_alive():
@@ -353,8 +354,10 @@ class _Trigger:
     def after_s3(self, number: int, name: str) -> None:
         self._arrived("s3-after", number)
 
-    def settle(self) -> None:
-        """Wait until what was set off has happened."""
+    def end(self) -> None:
+        """Set nothing off from now on, and wait until what was set off has happened."""
+        with self._lock:
+            self._at = None
         if self._timer is not None:
             self._timer.join()
 
@@ -363,11 +366,11 @@ class _Trigger:
             if self.fired or at != self._at or number < self._number:
                 return
             self.fired = True
-        if self._delay:
-            self._timer = threading.Timer(self._delay, self.action)
-            self._timer.daemon = True
-            self._timer.start()
-        else:
+            if self._delay:
+                self._timer = threading.Timer(self._delay, self.action)
+                self._timer.daemon = True
+                self._timer.start()
+        if self._timer is None:
             self.action()
 
 
