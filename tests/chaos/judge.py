@@ -159,8 +159,6 @@ class _Judge:
             "filters": {name: self._schedule.export[name] for name in FILTERS if name in self._schedule.export},
             "size": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
-            "content_size": len(content.raw),
-            "content_sha256": hashlib.sha256(content.raw).hexdigest(),
             "events": events,
             "rows": content.rows,
             "first_id": content.ids[0] if content.ids else None,
@@ -168,6 +166,8 @@ class _Judge:
             "stream": "dry_run" if dry_run else "events",
             "format": self._schedule.export["file_format"],
         }
+        if content.raw is not None:
+            said |= {"content_size": len(content.raw), "content_sha256": hashlib.sha256(content.raw).hexdigest()}
         if not dry_run:
             said["ids_digest"] = ids_digest(content.ids)
         for name, value in said.items():

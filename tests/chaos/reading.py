@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import pyarrow.parquet
 import zstandard
 
 from tests.chaos.facts import State
@@ -28,12 +29,13 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 class Content:
     """What an object holds.
 
+    :param raw: its uncompressed bytes; ``None`` for Parquet, where a manifest speaks of the JSON lines behind it.
     :param items: its events, or its rows of CSV, in a form that can be counted.
     :param ids: of the items, in their order.
     :param cells: of a CSV.
     """
 
-    raw: bytes
+    raw: bytes | None
     items: Counter[str]
     ids: list[int]
     cells: list[str]
@@ -48,6 +50,9 @@ def content_of(key: str, body: bytes) -> Content:
 
     :raises Exception: of the standard library, if it is not what its key's ending says.
     """
+    if key.endswith(".parquet"):
+        events = [_event_of(row) for row in pyarrow.parquet.read_table(io.BytesIO(body)).to_pylist()]
+        return Content(None, items_of(events), [event["id"] for event in events], [])
     raw = _unpacked(key, body)
     if ".csv" in key.rpartition("/")[2]:
         rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True))
@@ -79,6 +84,23 @@ def _unpacked(key: str, body: bytes) -> bytes:
     return body
 
 
+def _event_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a Parquet row as the event that it was, but for members that are null."""
+    event = {**row, **json.loads(row.pop("other") or "{}")}
+    event["created_at"] = row["created_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
+    event["policies"] = [{**policy, **json.loads(policy.pop("other") or "{}")} for policy in row["policies"] or ()]
+    event.pop("other", None)
+    return _without_nulls(event)
+
+
+def _without_nulls(event: dict[str, Any]) -> dict[str, Any]:
+    policies = [
+        {name: value for name, value in policy.items() if value is not None and name != "other"}
+        for policy in event.get("policies") or ()
+    ]
+    return {name: value for name, value in {**event, "policies": policies}.items() if value is not None}
+
+
 def items_of(values: Iterable[dict[str, Any]]) -> Counter[str]:
     return Counter(json.dumps(value, sort_keys=True) for value in values)
 
@@ -88,7 +110,8 @@ def expected(state: State, schedule: Schedule, pseudonym_key: str) -> Counter[st
     export = schedule.export
     events = [event for event in state.events if _wanted(event, export)]
     if export["file_format"] != "csv":
-        return items_of(_pseudonymized(event, export, pseudonym_key, dict) for event in events)
+        given = (_pseudonymized(event, export, pseudonym_key, dict) for event in events)
+        return items_of(_without_nulls(event) if export["file_format"] == "parquet" else event for event in given)
     dry_run = bool(export.get("dry_run"))
     wanted = {_identity(event, dry_run) for event in events}
     rows = (row for row in state.rows if _row_identity(row, dry_run) in wanted)

@@ -40,7 +40,11 @@ PERIOD = timedelta(days=9)
 _SECONDS = int(PERIOD.total_seconds())
 _DAY = 86_400
 
-COMPRESSIONS: dict[str, tuple[str | None, ...]] = {"jsonl": ("gzip", "zip", "zstd", "none", None), "csv": ("zip", None)}
+COMPRESSIONS: dict[str, tuple[str | None, ...]] = {
+    "jsonl": ("gzip", "zip", "zstd", "none", None),
+    "csv": ("zip", "gzip", None),
+    "parquet": ("zstd", None),
+}
 
 #: The simulator's switches and what they can be set to.
 SWITCHES: dict[str, tuple[Any, ...]] = {
