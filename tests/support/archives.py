@@ -25,6 +25,7 @@ from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
 from airflow_provider_curation.audit.ids_digest import IdsDigest
+from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
@@ -113,6 +114,7 @@ class TruthClient:
     """Answers what a client is asked, without HTTP, from a simulated tenant's events."""
 
     throttled = False
+    limits = Limits()
 
     def __init__(self, events: int, period: Window) -> None:
         self._truth = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))

@@ -74,7 +74,7 @@ def refused(**arguments: Any) -> str:
     [
         ({"file_format": "avro"}, "file_format='avro' is unknown; it is one of jsonl, csv, parquet"),
         ({"file_format": None}, "file_format=None"),
-        ({"file_format": "csv", "compression": "gzip"}, "compression='gzip' does not go with file_format='csv'"),
+        ({"file_format": "csv", "compression": "zstd"}, "compression='zstd' does not go with file_format='csv'"),
         ({"file_format": "csv", "compression": "none"}, "compression='none' does not go with file_format='csv'"),
         ({"compression": "bzip2"}, "compression='bzip2' does not go with file_format='jsonl'"),
         ({"compression": ""}, "compression=''"),
