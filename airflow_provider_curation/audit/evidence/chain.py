@@ -123,15 +123,18 @@ def _check_backwards(
             after = (None, None)
             continue
         seal = each.seal
-        moments = [each.stamped_at]
+        subjects = seal_subjects(layout, each.key, seal.sha256)
+        check = check_signature(each.signature, trust.ring, Purpose.SEAL, subjects)
+        # A key that was not revoked is believed its own date.
+        moments = [each.stamped_at, check.signed_at if check.counts else None]
         if after[0] == seal.sha256:
             moments.append(after[1])
         if seal.sha256 in trust.known_seals:
             moments.append(_sealed_at(seal))
         proven_at = min((moment for moment in moments if moment is not None), default=None)
-        subjects = seal_subjects(layout, each.key, seal.sha256)
-        check = check_signature(each.signature, trust.ring, Purpose.SEAL, subjects, proven_at)
-        checks.append((check, proven_at or check.signed_at if check.counts else None))
+        if not check.counts and proven_at is not None:
+            check = check_signature(each.signature, trust.ring, Purpose.SEAL, subjects, proven_at)
+        checks.append((check, proven_at if check.counts else None))
         after = (seal.previous_sha256, checks[-1][1])
     return checks[::-1]
 

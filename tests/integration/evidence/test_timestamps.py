@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, TimestampError
+from airflow_provider_curation.audit.evidence.manifest import manifest_subjects
+from airflow_provider_curation.audit.evidence.signature import sign
+from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.evidence.timestamp import (
     MOST_STAMP_BYTES,
     StampAuthorities,
     StampError,
     request_stamp,
 )
+from airflow_provider_curation.evidence import verify_archive
+from tests.support.keys import ED25519
+from tests.support.manifests import manifest
 from tests.support.timestamps import TimeStampAuthority, serving
 
 pytestmark = pytest.mark.integration
@@ -135,3 +143,33 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "rfc3161_client", None)
     with pytest.raises(InvalidArgumentError, match=r"airflow-provider-curation\[timestamp\]"):
         request_stamp("http://127.0.0.1:9/", STAMPED)
+
+
+def test_a_seal_is_stamped_and_the_stamp_is_checked(authority: TimeStampAuthority, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    manifests = archive / "_manifests"
+    manifests.mkdir(parents=True)
+    content = gzip.compress(b"", mtime=0)
+    empty = {"events": 0, "events_read": 0, "rows": 0, "actions": {}, "first_id": None, "last_id": None}
+    empty |= {"first_created_at": None, "last_created_at": None, "total_before": 0, "total_after": 0}
+    empty |= {"compression": "gzip", "ids_digest": "0:0:0:0", "size": len(content), "content_size": 0}
+    hashes = {"sha256": hashlib.sha256(content).hexdigest(), "content_sha256": hashlib.sha256(b"").hexdigest()}
+    (archive / "day.jsonl.gz").write_bytes(content)
+    body = manifest(key="day.jsonl.gz", **empty, **hashes).to_json()
+    (manifests / "day.jsonl.gz.json").write_bytes(body)
+    subjects = manifest_subjects("day.jsonl.gz", hashes["sha256"], hashlib.sha256(body).hexdigest())
+    signature = sign(Purpose.MANIFEST, subjects, ED25519, datetime(2025, 1, 3, tzinfo=timezone.utc))
+    (manifests / "day.jsonl.gz.json.dsse").write_bytes(signature)
+
+    day = ("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z")
+    sealed = verify_archive(archive, *day, signer=ED25519, seal=True, timestamp_url=authority.url)
+    assert sealed.seal, sealed.summary()
+    stamp = archive / f"{sealed.seal}.dsse.tsr"
+    trusted = {"signer": ED25519, "timestamp_authorities": authority.certificate}
+    assert verify_archive(archive, *day, **trusted).counts == {}
+    stamp.write_bytes(stamp.read_bytes()[:-1])
+    report = verify_archive(archive, *day, **trusted)
+    assert report.counts == {"seal_broken": 1}
+    assert "a time stamp that proves nothing" in report.summary()
+    with pytest.raises(InvalidArgumentError, match="timestamp_authorities="):
+        verify_archive(archive, *day, timestamp_authorities=tmp_path / "nothing.pem")
