@@ -13,6 +13,7 @@ from airflow_provider_curation.audit.evidence.manifest import ManifestError, Sto
 from airflow_provider_curation.audit.evidence.replacement import Present
 from airflow_provider_curation.s3.client import NOT_FOUND, error_code, s3_hook
 from airflow_provider_curation.s3.object_lock import check_bucket, ensure_locked, upload_arguments
+from airflow_provider_curation.s3.quarantine import keep_altered
 
 if TYPE_CHECKING:
     from io import BytesIO
@@ -117,6 +118,11 @@ class S3Object:
             if error_code(error) in NOT_FOUND:
                 return None
             raise
+
+    def keep_altered(self, present: Present) -> dict[str, Any] | None:
+        """Keep what is about to be replaced if it was altered, see :mod:`airflow_provider_curation.s3.quarantine`."""
+        extra_args = {**({"ServerSideEncryption": "AES256"} if self._encrypt else {}), **self._extra_args}
+        return keep_altered(self._client, self.bucket, self.key, self.manifest_key, present, extra_args)
 
     def stored(self) -> dict[str, Any]:
         """Return what S3 says of the object that was written, by the names of a manifest.

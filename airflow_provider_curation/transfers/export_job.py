@@ -162,10 +162,13 @@ class ExportJob:
                 target.upload(export.open())
 
         try:
+            replaced = target.keep_altered(present)
+            if replaced:
+                self.log.warning("%s is replaced, since %s; kept: %s", target.uri, replaced["why"], replaced)
             export = export_until_whole(
                 lambda: self._begin(None if self.allow_shrink else check), keep, forgetting=plan.expired
             )
-            manifest = new_manifest(export, plan, target, present, self.maker)
+            manifest = new_manifest(export, plan, target, present, {**self.maker, "replaced": replaced})
             body = manifest.to_json()
             signature = self._sign(manifest, body, self.signer) if self.signer else None
             self._check_stop()

@@ -14,33 +14,39 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from bench.made_archive import _ETAG, BUCKET, LAYOUT, OBJECT, manifest, manifest_keys, object_keys
+from bench.made_archive import BUCKET, LAYOUT, body, etag, manifest, manifest_keys, object_keys
 
 PAGE = 1000
 MISSING = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
 
 
 class Pages:
-    """The listing's pages as XML, made once; of a manifest the number of its hour."""
+    """The listing's pages as XML, made once; of a manifest or object the number of its hour."""
 
     def __init__(self, hours: int) -> None:
         self.hours: dict[str, int] = {key: number for number, key in enumerate(manifest_keys(hours))}
+        self.objects: dict[str, int] = {key: number for number, key in enumerate(object_keys(hours))}
         # By prefix: "_" sorts before the data's "instance=".
         self._bodies = {
             LAYOUT.manifests: list(self._pages(iter(self.hours))),
-            LAYOUT.prefix: list(self._pages(chain(self.hours, object_keys(hours)))),
+            LAYOUT.prefix: list(self._pages(chain(self.hours, self.objects))),
         }
 
     def _pages(self, keys: Iterator[str]) -> Iterator[bytes]:
         while page := list(islice(keys, PAGE)):
             entries = []
             for key in page:
-                size = len(manifest(self.hours[key])) if key in self.hours else len(OBJECT)
+                made = self.read(key) or b""
                 entries.append(
                     f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-                    f"<ETag>&quot;{_ETAG}&quot;</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+                    f"<ETag>&quot;{etag(made)}&quot;</ETag><Size>{len(made)}</Size><StorageClass>STANDARD</StorageClass></Contents>"
                 )
             yield "".join(entries).encode()
+
+    def read(self, key: str) -> bytes | None:
+        if key in self.hours:
+            return manifest(self.hours[key])
+        return body(self.objects[key]) if key in self.objects else None
 
     def listing(self, query: dict[str, str]) -> bytes:
         bodies = self._bodies.get(query.get("prefix", ""), [])
@@ -70,16 +76,10 @@ class Connection(asyncio.Protocol):
     def _answer(self, target: str) -> None:
         url = urlsplit(target)
         key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/")
-        status, body = b"200 OK", b""
-        if not key:
-            body = self._pages.listing(dict(parse_qsl(url.query)))
-        elif key in self._pages.hours:
-            body = manifest(self._pages.hours[key])
-        else:
-            status, body = b"404 Not Found", MISSING
-        self._transport.write(
-            b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
-        )
+        found = self._pages.read(key) if key else self._pages.listing(dict(parse_qsl(url.query)))
+        status, answer = (b"404 Not Found", MISSING) if found is None else (b"200 OK", found)
+        head = b"HTTP/1.1 %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % (status, len(answer))
+        self._transport.write(head + answer)
 
 
 async def serve(hours: int) -> None:

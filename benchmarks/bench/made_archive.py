@@ -1,7 +1,8 @@
-"""An archive of hourly exports that never were: manifests as the provider writes them, and objects never read."""
+"""An archive of hourly exports that never were: objects of a few events, and manifests as the provider writes them."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from hashlib import md5, sha256
@@ -18,9 +19,6 @@ LAYOUT = Layout("curation")
 FIRST = datetime(2016, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 HOURS_A_YEAR = 8760
-OBJECT = b"x" * 500
-_ETAG = md5(OBJECT).hexdigest()
-_SHA256 = sha256(OBJECT).hexdigest()
 
 
 def hour(number: int) -> Window:
@@ -41,9 +39,25 @@ def object_keys(hours: int) -> Iterator[str]:
     return (LAYOUT.object_key(relative_key(number)) for number in range(hours))
 
 
+def content(number: int) -> bytes:
+    """The lines of an hour with a few events."""
+    at = format_utc(hour(number).start)
+    line = '{"id":%d,"created_at":"' + at + '","action":"approved","package_type":"npm","reason":"' + "x" * 600 + '"}\n'
+    return "".join(line % (number * 10 + place) for place in range(number % 7)).encode()
+
+
+def body(number: int) -> bytes:
+    """The object of an hour."""
+    return gzip.compress(content(number), 1, mtime=0)
+
+
+def etag(made: bytes) -> str:
+    return md5(made).hexdigest()
+
+
 def manifest(number: int) -> bytes:
-    """The manifest of an hour with a few events."""
-    window = hour(number)
+    """The manifest of an hour."""
+    window, made, lines = hour(number), body(number), content(number)
     events = number % 7
     return Manifest(
         start=format_utc(window.start),
@@ -57,12 +71,12 @@ def manifest(number: int) -> bytes:
         events_read=events,
         events=events,
         rows=events,
-        actions={"approved": events},
-        package_types={"npm": events},
+        actions={"approved": events} if events else {},
+        package_types={"npm": events} if events else {},
         policies={},
         first_id=number * 10 if events else None,
         first_created_at=format_utc(window.start) if events else None,
-        last_id=number * 10 + events if events else None,
+        last_id=number * 10 + events - 1 if events else None,
         last_created_at=format_utc(window.start) if events else None,
         ids_digest=str(IdsDigest.of([number * 10 + place for place in range(events)])),
         total_before=events,
@@ -71,11 +85,11 @@ def manifest(number: int) -> bytes:
         reconciled_why=f"the server counted {events} events before and after reading, and as many were read",
         filters={},
         personal_data={"csv_safe": False, "pseudonym_key_id": None, "pseudonymized": []},
-        size=len(OBJECT),
-        sha256=_SHA256,
-        etag=_ETAG,
-        content_size=events * 700,
-        content_sha256=_SHA256,
+        size=len(made),
+        sha256=sha256(made).hexdigest(),
+        etag=etag(made),
+        content_size=len(lines),
+        content_sha256=sha256(lines).hexdigest(),
         settle_seconds=300,
         provider_version="0.1.0",
         airflow_version="3.3.2",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench import objects
-from bench.made_archive import BUCKET, OBJECT, manifest, manifest_keys, object_keys
+from bench.made_archive import BUCKET, body, manifest, manifest_keys, object_keys
 
 
 def main() -> None:
@@ -19,8 +19,8 @@ def main() -> None:
     hours = parser.parse_args().hours
     for number, key in enumerate(manifest_keys(hours)):
         backend.put_object(BUCKET, key, manifest(number))
-    for key in object_keys(hours):
-        backend.put_object(BUCKET, key, OBJECT)
+    for number, key in enumerate(object_keys(hours)):
+        backend.put_object(BUCKET, key, body(number))
     objects.main()
 
 

@@ -1,4 +1,4 @@
-"""One verification of the made-up archive, by this provider or by bare boto3, which only lists and reads manifests.
+"""One verification of the made-up archive, by this provider or by bare boto3, which only lists and reads.
 
 Prints seconds, CPU seconds and peak memory over the imports as JSON.
 """
@@ -33,7 +33,8 @@ def provider(first: int, last: int) -> dict[str, Any]:
         aws_conn_id="aws_default",
         workers=WORKERS,
     )
-    if report.findings or report.totals.manifests != last - first or report.totals.objects_read:
+    # Nothing is sealed, so that every object is read: the most that a verification can cost.
+    if report.findings or not report.totals.manifests == report.totals.objects_read == last - first:
         sys.exit(report.summary())
     return {"manifests": report.totals.manifests}
 
@@ -42,8 +43,9 @@ def bare(first: int, last: int) -> dict[str, Any]:
     client = boto3.client("s3", endpoint_url=s3_url())
     read = 0
 
-    def get(key: str) -> int:
-        return len(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    def get(manifest_key: str) -> int:
+        keys = (manifest_key, LAYOUT.object_key(str(LAYOUT.relative_key(manifest_key))))
+        return sum(len(client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys)
 
     under_way: deque[Future[int]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:

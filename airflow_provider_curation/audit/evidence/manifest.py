@@ -63,6 +63,8 @@ class Manifest:
     :param exported_at: when the object was finished.
     :param dag_run: the DAG, run, task and try that made the export.
     :param replaces: SHA-256 of the manifest that this one took the place of; ``None`` for the first one.
+    :param replaced: what was altered when this one took its place: ``why``, and of the altered bytes ``size``, ``etag``
+        and where they are kept, ``version_id`` or ``kept_at``; ``None`` if nothing was.
     """
 
     start: str
@@ -106,6 +108,7 @@ class Manifest:
     object_lock: dict[str, Any] = field(default_factory=dict)
     exported_at: str | None = None
     replaces: _Sha256 | None = None
+    replaced: dict[str, Any] | None = None
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON with sorted keys."""
