@@ -298,7 +298,39 @@ class PollFailedError(CurationAuditError):
     retry_task = True
 
 
-class ObjectLockError(CurationAuditError):
+class ArchiveError(CurationAuditError):
+    """S3 did not do what was asked; the message names the call, the bucket and the key."""
+
+
+class ArchiveCredentialsError(ArchiveError):
+    """There are no credentials for S3, or S3 does not accept them."""
+
+
+class BucketNotFoundError(ArchiveError):
+    """There is no bucket of this name."""
+
+
+class ArchiveAccessDeniedError(ArchiveError):
+    """The credentials lack a permission; the message names it."""
+
+
+class ArchiveRefusedError(ArchiveError):
+    """S3 refuses the request itself, such as an encryption that the store does not offer."""
+
+
+class ArchiveUnavailableError(ArchiveError):
+    """S3 cannot be reached, fails, or asks for fewer requests."""
+
+    retry_task = True
+
+
+class ExportUnderWayError(ArchiveError):
+    """Another export of the same window is running, or has written to the same key meanwhile."""
+
+    retry_task = True
+
+
+class ObjectLockError(ArchiveError):
     """Write-once storage was asked for, and the bucket does not offer it."""
 
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
 from airflow_provider_curation.audit.evidence.timestamp import STAMP_SUFFIX
-from airflow_provider_curation.s3.client import NOT_FOUND, error_code, s3_hook
+from airflow_provider_curation.s3.client import s3_client
+from airflow_provider_curation.s3.codes import NOT_FOUND, error_code
 
 _CHUNK_BYTES: Final = 1 << 20
 _CHECKSUMS: Final = ("SHA256", "CRC64NVME")
@@ -26,7 +27,7 @@ class S3Archive:
 
     @cached_property
     def _client(self) -> Any:
-        return s3_hook(self._aws_conn_id).get_conn()
+        return s3_client(self._aws_conn_id)
 
     def protect(self, lock: dict[str, Any], extra_args: dict[str, Any]) -> None:
         """Lock what is written, and upload it with extra arguments of boto3.

@@ -9,6 +9,10 @@ from typing import Any, Final
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.layout import Layout
 
+#: S3's limit.
+MOST_KEY_BYTES: Final = 1024
+#: Bytes behind a manifest's key, of its signature or of a try's claim.
+LONGEST_SUFFIX: Final = 40
 DEFAULT_PREFIX: Final = "curation"
 #: Below the root. Query engines read `name=value` folders as columns.
 DEFAULT_KEY: Final = (
@@ -46,7 +50,8 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
         :meth:`str.format`.
     :param fields: what the fields stand for.
     :raises InvalidArgumentError: for a field that does not exist, a bucket that is named twice or not at all, or a key
-        that is empty, ends like a folder's, or lies outside of the root or in one of the archive's own folders.
+        that is empty, too long, ends like a folder's, has control characters or ``..``, or lies outside of the root or
+        in one of the archive's own folders.
     """
     layout = Layout((s3_prefix or "").strip("/"))
     try:
@@ -73,6 +78,7 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
             )
         key = key.removeprefix(layout.prefix)
     location = Location(bucket, layout, key)
+    _check_key(s3_key, location)
     for reserved in (layout.manifests, layout.seals, layout.quarantine):
         if location.key.startswith(reserved):
             raise InvalidArgumentError(
@@ -80,3 +86,25 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
                 "another folder."
             )
     return location
+
+
+def _check_key(s3_key: str, location: Location) -> None:
+    """Refuse a key that S3 or a copy of the archive in a folder cannot hold.
+
+    :raises InvalidArgumentError: with the reason.
+    """
+    key = location.key
+    if any(
+        ord(character) < 32 or 127 <= ord(character) < 160 or 0xD800 <= ord(character) < 0xE000 for character in key
+    ):
+        raise InvalidArgumentError(f"s3_key={s3_key!r} makes {key!r}, which has control characters: leave them out.")
+    if ".." in key.split("/"):
+        raise InvalidArgumentError(
+            f"s3_key={s3_key!r} makes {key!r}: '..' in a key is not a folder's parent. Leave it out."
+        )
+    longest = len(location.manifest_key.encode()) + LONGEST_SUFFIX
+    if longest > MOST_KEY_BYTES:
+        raise InvalidArgumentError(
+            f"s3_key={s3_key!r} makes a key of {len(key.encode()):,} bytes; that of its manifest and of what marks an "
+            f"export under way has {longest:,}: S3 takes {MOST_KEY_BYTES:,}. Shorten s3_prefix or s3_key."
+        )

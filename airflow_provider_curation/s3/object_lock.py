@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError, ObjectLockError
 from airflow_provider_curation.audit.window import Window, format_utc, to_utc
-from airflow_provider_curation.s3.client import error_code
+from airflow_provider_curation.s3.codes import error_code
 
 log = logging.getLogger(__name__)
 

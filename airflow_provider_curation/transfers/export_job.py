@@ -101,12 +101,15 @@ class ExportJob:
         """Export the window, unless S3 has the same bytes already.
 
         :raises ObjectExistsError: if there is an object, and ``replace`` is false.
+        :raises ArchiveError: if S3 has no such bucket, does not accept the credentials, or fails.
+        :raises ExportUnderWayError: if another export of the window is running.
         :raises ShrinkError: if the export would replace evidence by less, or by something else.
         :raises StoppedError: if ``stop`` was set.
         :raises CurationAuditError: its other subclasses, for what goes wrong on the way.
         """
         target, plan = self.target, self.plan
         self.log.info("Exporting %s of %s to %s", plan.stream, plan.window, target.uri)
+        target.check()
         present = target.present()
         if present.size is not None and not self.replace:
             raise ObjectExistsError(f"{target.uri} exists already, and replace=False keeps it.")
@@ -117,7 +120,6 @@ class ExportJob:
                 "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
             )
             return Exported(before, uploaded=False)
-        target.abort_open_uploads()
         return Exported(asdict(shielded(lambda: self._export(present), self.stop)), uploaded=True)
 
     def _begin(self, check: Callable[[WindowExport], None] | None = None) -> WindowExport:
@@ -149,7 +151,7 @@ class ExportJob:
         return before.facts if same_counts and export.object.sha256 == before.facts["sha256"] else None
 
     def _export(self, present: Present) -> Manifest:
-        """Read, upload and describe the window; whatever fails leaves nothing behind."""
+        """Read, upload and describe the window; whatever fails before the manifest is written leaves nothing."""
         started = time.monotonic()
         target, plan = self.target, self.plan
 
@@ -162,6 +164,7 @@ class ExportJob:
                 target.upload(export.open())
 
         try:
+            target.begin(self.stop)
             replaced = target.keep_altered(present)
             if replaced:
                 self.log.warning("%s is replaced, since %s; kept: %s", target.uri, replaced["why"], replaced)
@@ -173,11 +176,10 @@ class ExportJob:
             signature = self._sign(manifest, body, self.signer) if self.signer else None
             self._check_stop()
             target.put_manifest(body, signature)
-            self._check_stop()
         except BaseException:
             target.undo()
             raise
-        target.check_kept()
+        target.finish()
         self.log.info(
             "Exported %s events (%s rows, %s bytes) in %.1f s; the server counted %s before and %s after.",
             manifest.events,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -32,7 +33,7 @@ if "tests.support.exports" not in sys.modules:
 
 from tests.support import waits
 from tests.support.dags import airflow_database, empty_bucket
-from tests.support.exports import AWS, Bucket, aws_connection, s3_client
+from tests.support.exports import AWS, REAL_STORE, Bucket, aws_connection, s3_client
 
 settings.register_profile(
     "repeatable",
@@ -66,6 +67,9 @@ def one_loader() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
     """The address of an S3 API."""
+    if REAL_STORE:
+        yield REAL_STORE
+        return
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -88,7 +92,9 @@ _numbers = count()
 @pytest.fixture
 def bucket(s3_url: str) -> Bucket:
     """A new bucket."""
-    return Bucket.create(s3_client(s3_url), f"audit-archive-{next(_numbers)}")
+    # Another run may have left its buckets in a real store.
+    run = f"{os.getpid()}-{secrets.token_hex(3)}-" if REAL_STORE else ""
+    return Bucket.create(s3_client(s3_url), f"audit-archive-{run}{next(_numbers)}")
 
 
 # For the DAGs of dags/

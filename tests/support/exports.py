@@ -115,6 +115,10 @@ def csv_of(archive: bytes) -> bytes:
 
 # S3
 
+#: The address of a real S3 API to test with, in place of moto; ``make test-s3`` sets it.
+REAL_STORE = os.environ.get("CURATION_TEST_S3_URL", "")
+ACCESS_KEY, SECRET_KEY = "made-up-key", "made-up-secret"
+
 
 def aws_connection(url: str, **config: Any) -> dict[str, Any]:
     """An Airflow connection to an S3 API; boto's own retries are off, so that one failure is one.
@@ -123,15 +127,15 @@ def aws_connection(url: str, **config: Any) -> dict[str, Any]:
     """
     once = {"retries": {"total_max_attempts": 1, "mode": "standard"}, **config}
     fields = {"endpoint_url": url, "region_name": "us-east-1", "config_kwargs": once}
-    return {"conn_type": "aws", "login": "made-up-key", "password": "made-up-secret", "extra": fields}
+    return {"conn_type": "aws", "login": ACCESS_KEY, "password": SECRET_KEY, "extra": fields}
 
 
 def s3_client(url: str) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=url,
-        aws_access_key_id="made-up-key",
-        aws_secret_access_key="made-up-secret",
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
         region_name="us-east-1",
     )
 
@@ -188,6 +192,10 @@ class Bucket:
     def clear(self) -> None:
         for key in self.objects():
             self.client.delete_object(Bucket=self.name, Key=key)
+
+    def abort_uploads(self) -> None:
+        for each in self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", ()):
+            self.client.abort_multipart_upload(Bucket=self.name, Key=each["Key"], UploadId=each["UploadId"])
 
     def head(self, key: str) -> dict[str, Any]:
         return dict(self.client.head_object(Bucket=self.name, Key=key))

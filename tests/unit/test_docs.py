@@ -22,7 +22,7 @@ ERRORS = {
     if inspect.isclass(kind) and issubclass(kind, errors.CurationAuditError)
 }
 #: Bases, which no task ends with.
-BASES = ("CurationAuditError", "RequestError")
+BASES = ("ArchiveError", "CurationAuditError", "RequestError")
 
 
 @pytest.mark.parametrize("name", ERRORS)

@@ -26,10 +26,10 @@ from airflow_provider_curation.compat import AirflowSkipException
 from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.evidence.__main__ import main
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
-from airflow_provider_curation.s3 import client as s3_client_module
 from airflow_provider_curation.s3 import exported_object
 from airflow_provider_curation.s3.exported_object import S3Object
 from airflow_provider_curation.s3.location import DEFAULT_KEY
+from airflow_provider_curation.s3.upload import PART_BYTES
 from airflow_provider_curation.simulator import Fault, Simulator
 from tests.support.exports import AWS, END, START, Bucket, csv_rows, export, operator, s3_client, simulated
 from tests.support.keys import ED25519, OTHER, PSEUDONYM_SECRET, pem, write_public
@@ -138,7 +138,7 @@ def test_a_large_object_is_retained_too(locked: Bucket, monkeypatch: pytest.Monk
     lock = {"object_lock_mode": "GOVERNANCE", "object_lock_retain_until": UNTIL, "object_lock_legal_hold": True}
     with simulated(events=12_000, page_size=2000):
         result = export(locked, compression="none", **lock)
-        assert result["bytes"] > s3_client_module._PART_BYTES
+        assert result["bytes"] > PART_BYTES
         assert "-" in locked.manifest(result["key"])["etag"]
         assert locks(locked, result["key"]) == ("GOVERNANCE", UNTIL, "ON")
 

@@ -226,6 +226,8 @@ def test_template_fields_are_left_alone_until_then() -> None:
 # Which errors Airflow tries again
 
 RETRYABLE = {
+    errors.ArchiveUnavailableError,
+    errors.ExportUnderWayError,
     errors.AnswerTooLargeError,
     errors.ContradictoryAnswerError,
     errors.WorkerResourceError,

@@ -1,0 +1,63 @@
+"""Conditional requests: write or delete only if S3 still holds what was seen there, where the store supports it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from airflow_provider_curation.s3.codes import error_code
+
+log = logging.getLogger(__name__)
+
+#: The condition did not hold: something else has written to the key. S3 answers 404 if an object to match is gone.
+UNMET: Final = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+_UNSUPPORTED: Final = ("NotImplemented", "501")
+
+
+class Conditions:
+    """Sends requests with a condition until the store says that it does not support them.
+
+    A store that ignores conditions cannot be noticed this way; :doc:`guarantees` names those that are known.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._without: set[str] = set()
+
+    def send(self, call: Callable[..., Any], operation: str, condition: dict[str, str], **arguments: Any) -> Any:
+        """Send a request under a condition.
+
+        :param operation: the name of the call, such as ``PutObject``.
+        :param condition: ``{"IfNoneMatch": "*"}`` or ``{"IfMatch": etag}``.
+        :raises botocore.exceptions.ClientError: with a code in :data:`UNMET` if the condition does not hold.
+        """
+        from botocore.exceptions import ClientError
+
+        if operation in self._without:
+            return call(**arguments)
+        try:
+            return call(**arguments, **condition)
+        except ClientError as error:
+            if error_code(error) not in _UNSUPPORTED:
+                raise
+        result = call(**arguments)
+        self._without.add(operation)
+        log.warning(
+            "The store behind %s does not support conditional %s requests: it is asked without them from now on. "
+            "Do not run two exports of one window at a time.",
+            self._uri,
+            operation,
+        )
+        return result
+
+
+def if_unchanged(etag: str | None) -> dict[str, str]:
+    """Return the condition that a key still holds what was seen: an ETag without quotes, or nothing (``None``)."""
+    # Ceph compares the header as it comes with an ETag without quotes; S3 takes both forms.
+    return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+
+
+def etag_of(answer: dict[str, Any]) -> str | None:
+    """Return an answer's ETag without quotes; ``None`` if it has none, as some stores' completions."""
+    return str(answer.get("ETag") or "").strip('"') or None
