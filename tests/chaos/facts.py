@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support import keys
+
 #: Of the tokens that a schedule may ask for.
-PSEUDONYM_KEY = "made-up pseudonym key of enough bytes"
+PSEUDONYM_KEY = keys.PSEUDONYM_SECRET.decode()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import pyarrow.parquet
@@ -142,12 +143,22 @@ def _wanted(event: dict[str, Any], export: dict[str, Any]) -> bool:
     )
 
 
+@cache
+def _derived(key: str) -> bytes:
+    return hashlib.scrypt(
+        key.encode(),
+        salt=b"airflow-provider-curation pseudonyms v1",
+        dklen=40,
+        **{"n": 1 << 15, "r": 8, "p": 1, "maxmem": 1 << 26},
+    )[:32]
+
+
 def _pseudonymized(value: dict[str, Any], export: dict[str, Any], key: str, columns: Any) -> dict[str, Any]:
     changed = dict(value)
     for name in export.get("pseudonymize") or ():
         for column in (name,) if columns is dict else columns[name]:
             if changed.get(column):
-                digest = hmac.new(key.encode(), str(changed[column]).encode(), hashlib.sha256).hexdigest()
+                digest = hmac.new(_derived(key), str(changed[column]).encode(), hashlib.sha256).hexdigest()
                 changed[column] = "p-" + digest[:32]
     return changed
 

@@ -24,10 +24,11 @@ from airflow_provider_curation.simulator import Delete, Fault, Hide, Insert, New
 from tests.chaos.facts import PSEUDONYM_KEY, Facts, State, Step, Stored, Try
 from tests.chaos.schedule import PERIOD, Schedule
 from tests.chaos.tries import MOST_SECONDS, MainThread, attempt, in_process, new_operator, retention
+from tests.support import keys
 from tests.support.exports import AWS, PASSWORD, START, TOKEN, Bucket, aws_connection, csv_rows, s3_client, simulated
 from tests.support.s3_proxy import Failure, S3Proxy
 
-SIGNING_KEY = "made-up signing key of enough bytes"
+SIGNING_KEY = keys.pem("signing")
 USER = "made-up-user"
 AWS_SECRET = "made-up-secret"
 FOREIGN = b"This is not an export.\n"
@@ -54,7 +55,7 @@ def carry_out(schedule: Schedule, s3_url: str) -> Facts:
 
 def _secrets(schedule: Schedule) -> list[str]:
     basic = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    return [TOKEN, PASSWORD, basic, PSEUDONYM_KEY, SIGNING_KEY, AWS_SECRET]
+    return [TOKEN, PASSWORD, basic, PSEUDONYM_KEY, SIGNING_KEY.splitlines()[1], AWS_SECRET]
 
 
 @contextmanager
@@ -99,10 +100,10 @@ class _Run:
         """Run what came before, the try that is disturbed, and a calm one."""
         schedule = self._schedule
         steps = []
-        keys = {"signing_key": SIGNING_KEY, "pseudonym_key": PSEUDONYM_KEY}
+        passwords = {"signing_key": SIGNING_KEY, "pseudonym_key": PSEUDONYM_KEY}
         environment = {
-            f"AIRFLOW_CONN_{name.upper()}": json.dumps({"conn_type": "generic", "password": key})
-            for name, key in keys.items()
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps({"conn_type": "generic", "password": password})
+            for name, password in passwords.items()
         }
         with patch.dict(os.environ, environment):
             if schedule.before != "nothing":

@@ -18,7 +18,7 @@ from airflow_provider_curation.audit.errors import CurationAuditError
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.evidence import verify_archive
 from tests.fuzz import mutants
-from tests.support.archives import KEY, START, Exporter, MemoryArchive, TruthClient
+from tests.support.archives import KEY, RING, START, Exporter, MemoryArchive, TruthClient
 
 DAYS = 2
 END = START + timedelta(days=DAYS)
@@ -49,7 +49,7 @@ def _archive() -> Path:
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    report = verify_archive(folder / "curation", START, END, keys=[KEY], seal=True)
+    report = verify_archive(folder / "curation", START, END, key_ring=RING, signer=KEY, seal=True)
     assert not report.findings, report.summary()
     return folder / "curation"
 
@@ -65,7 +65,7 @@ def carry_out(case: Case) -> tuple[str, list[str]]:
     period: list[Any] = [START, END] if random.random() < 0.8 else []
     try:
         path.write_bytes(damaged)
-        report = verify_archive(root, *period, keys=[KEY])
+        report = verify_archive(root, *period, key_ring=RING)
         text = json.dumps(report.as_dict()) + report.summary()
     except CurationAuditError as error:
         return type(error).__name__, ["a period was given, and nothing was verified"] if period else []
@@ -77,7 +77,7 @@ def carry_out(case: Case) -> tuple[str, list[str]]:
     if damaged == before:
         return "not damaged", ["a finding, and nothing is damaged"] if report.findings else []
     verdicts = [] if report.findings else [f"{path.name} is damaged, and nothing was found"]
-    if "made up key" in text:
+    if "PRIVATE KEY" in text:
         verdicts.append("the report holds the key")
     return "found" if report.findings else "overlooked", verdicts
 
