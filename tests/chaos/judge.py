@@ -117,7 +117,7 @@ class _Judge:
                 yield f"the object cannot be read: {fault}"
                 continue
             for manifest in _manifests_of(step, key):
-                untouched = earlier is not None and manifest in earlier.stored.manifests.values()
+                untouched = earlier is not None and manifest in _manifests_of(earlier, key)
                 if untouched and body != before:
                     # Replaced, but killed or failed before its manifest was: the object must be whole nevertheless.
                     if all(each.result is not None for each in step.tries):

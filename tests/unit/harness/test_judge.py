@@ -179,6 +179,17 @@ def test_an_object_is_never_replaced_by_one_that_lacks_its_events() -> None:
     assert verdicts(before, after, schedule=replace(schedule, export={**SCHEDULE.export, "allow_shrink": True})) == ""
 
 
+def test_a_failure_between_object_and_manifest_may_leave_the_older_manifest() -> None:
+    before, after = exported(1, 2, name="before"), exported(1, 2, 3)
+    schedule = replace(SCHEDULE, before="same")
+    after.stored = Stored({KEY: body_of(1, 2, 3), MANIFEST: before.stored.objects[MANIFEST]}, [])
+    assert "the manifest is older than its object" in verdicts(before, after, schedule=schedule)
+    after.tries, after.s3_failed = failed(NAMED).tries, [6]
+    assert verdicts(before, after, schedule=schedule) == ""
+    after.states = [State(events(1, 2), [])]
+    assert "has too many of 1 items" in verdicts(before, after, schedule=schedule)
+
+
 AGAIN: list[tuple[tuple[str, ...], Callable[[Schedule], Schedule] | None]] = [
     (("ShrinkError", *NAMED), None),
     (("ObjectExistsError", *NAMED), lambda schedule: replace(schedule, export={**schedule.export, "replace": False})),
