@@ -104,9 +104,11 @@ fuzz: $(STAMP) ## Mutants of answers and stored files, by seed (ARGS="--mutants 
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP) ## ruff: rules and format
+lint: $(STAMP) ## ruff (rules and format), spelling, and plain English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python lint/phrases.py
 
 .PHONY: typecheck
 typecheck: $(STAMP) ## mypy, strict, on the package

@@ -1,4 +1,4 @@
-"""Long ranges: the exports that one is made of, for Airflow to map a task over, and what has become of them."""
+"""Splits a long range into exports for a mapped task, and sums up their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPORT_NAME: Final = (
     "{{ task.start[:10] if task.start.endswith('T00:00:00Z') else task.start[:16] }} "
     "{{ 'dry_run' if task.dry_run else 'events' }} {{ task.file_format }}"
 )
-#: An error names so many missing exports one by one.
+#: An error lists at most this many missing exports.
 _NAMED = 20
 
 
@@ -37,11 +37,11 @@ def export_windows(
     retention: timedelta = RETENTION,
     settle_time: timedelta = timedelta(minutes=5),
 ) -> list[dict[str, Any]]:
-    """Return the exports that a range is made of, as arguments for a mapped ``CurationAuditToS3Operator``.
+    """Split a range into exports, as arguments for a mapped ``CurationAuditToS3Operator``.
 
-    Call it in a task: it looks at the clock, and warns in the log of what it leaves out, which is what the server has
-    forgotten or will have within the hour, and what has not settled. Edges between windows are at whole steps from
-    ``start``, so that a second run writes the same keys.
+    Call it in a task, since the result depends on the current time: it leaves out what the server has forgotten, or
+    will have within the hour, and what has not settled yet, and logs a warning about it. Edges between windows are at
+    whole steps from ``start``, so that a second run writes the same keys.
 
     :param start: first moment, inclusive: an aware datetime or ISO 8601 string.
     :param end: end, exclusive.
@@ -85,15 +85,15 @@ def summarize_exports(
     start: datetime | str | None = None,
     end: datetime | str | None = None,
 ) -> dict[str, Any]:
-    """Return what a range's exports hold together, if none is missing.
+    """Sum up the exports of a range, if none is missing.
 
-    :param exports: what :func:`export_windows` gave.
-    :param results: the operator's result for each of them, in the same order; ``None`` for one that has none.
-    :param start: the start that was asked for, so that the summary says what was left out before the first export.
+    :param exports: the result of :func:`export_windows`.
+    :param results: the operator's result for each of them, in the same order; ``None`` for a missing one.
+    :param start: the start that was asked for, so that the summary names what was left out before the first export.
     :param end: the end that was asked for.
-    :return: ``start``, ``end`` (of what was exported), ``exports`` (objects), ``events`` (of each window and stream
-        once, in however many formats), ``bytes`` (of all objects), and ``note``, which says what was left out and is
-        empty if that is nothing.
+    :return: ``start``, ``end`` (of what was exported), ``exports`` (objects), ``events`` (each window and stream
+        counted once, in however many formats), ``bytes`` (of all objects), and ``note``: a sentence about what was
+        left out, empty if nothing was.
     :raises MissingExportsError: if an export is missing; the message names its window, stream and format.
     """
     with ending_without_retries():
@@ -118,12 +118,12 @@ def _summary(
         more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise MissingExportsError(
             f"{len(missing)} of {len(exports)} exports are missing: {', '.join(missing[:_NAMED])}{more}. The logs of "
-            "their tasks say why; once that is mended, clear the failed tasks with their downstream ones."
+            "their tasks say why; fix that, then clear the failed tasks and those downstream of them."
         )
     kept = Window.parse(exports[0]["start"], exports[-1]["end"])
     asked = Window.parse(start or kept.start, end or kept.end)
     held = [result for result in results if result]
-    # Formats hold the same events: each window and stream counts once.
+    # All formats contain the same events, so each window and stream counts once.
     events = {(result["start"], result["end"], result["stream"]): result["events"] for result in held}
     summary = {
         "start": format_utc(kept.start),
@@ -145,18 +145,18 @@ def _check_names(argument: str, names: Sequence[str], known: Sequence[str]) -> N
 
 
 def _check_number(clipped: Clipped, step: timedelta, for_each: int) -> None:
-    """Say before Airflow does that a task is not mapped over so many."""
+    """Check Airflow's limit of mapped tasks, with a clearer error than Airflow's own."""
     number = clipped.count(step) * for_each
     most = conf.getint("core", "max_map_length", fallback=1024)
     if number > most:
         raise InvalidArgumentError(
-            f"{clipped.kept} in steps of {step} makes {number} exports, and Airflow maps a task over {most} at the "
-            "most (core.max_map_length). Give a longer step or a shorter range, or raise that option."
+            f"{clipped.kept} in steps of {step} makes {number} exports, and Airflow maps a task over at most {most} "
+            "(core.max_map_length). Give a longer step or a shorter range, or raise that option."
         )
 
 
 def _fits(export: Mapping[str, Any], result: Mapping[str, Any] | None) -> bool:
-    """Say whether a result is that of an export: an index that went wrong would hide what is missing."""
+    """Return whether a result belongs to an export; results in the wrong order would hide a missing one."""
     stream = "dry_run" if export["dry_run"] else "events"
     wanted = {"start": export["start"], "end": export["end"], "stream": stream, "format": export["file_format"]}
     return result is not None and {name: result[name] for name in wanted} == wanted

@@ -60,7 +60,7 @@ __all__ = [
 
 _SDK = "airflow.providers.common.compat.sdk"
 _TRIGGERS = "airflow.triggers.base"
-#: What only sensors and triggers need, so that a DAG file without them does not pay for it.
+#: Imported on first use: only sensors and triggers need them, so other DAG files parse faster.
 _LATE = {
     "AirflowSensorTimeout": _SDK,
     "BaseEventTrigger": _TRIGGERS,
@@ -88,21 +88,21 @@ def airflow_version() -> str:
 
 
 def stored_xcom(ti_key: Any, key: str) -> Any:
-    """Return what a task stored as an XCom; importing its class here keeps it out of a DAG file's time."""
+    """Return what a task stored as an XCom. Importing the class here keeps parsing a DAG file fast."""
     from airflow.providers.common.compat.sdk import XCom
 
     return XCom.get_value(ti_key=ti_key, key=key)
 
 
 def get_connection(conn_id: str) -> Any:
-    """Return a connection; importing hooks here keeps them out of a DAG file's time."""
+    """Return a connection. Importing hooks here keeps parsing a DAG file fast."""
     from airflow.providers.common.compat.sdk import BaseHook
 
     return BaseHook.get_connection(conn_id)
 
 
 def mask_secret(secret: str) -> None:
-    """Have Airflow replace a value by ``***`` in its logs; common-compat gives this from 1.22 on only."""
+    """Make Airflow replace a value with ``***`` in its logs; common-compat has this only from 1.22 on."""
     try:
         masker = import_module("airflow.sdk.log")
     except ImportError:
@@ -120,7 +120,7 @@ def delay_trigger(seconds: float) -> Any:
 
 
 async def connection_for_trigger(conn_id: str) -> Connection:
-    """Return a connection without blocking the triggerer's event loop; older versions of common-compat lack the way."""
+    """Return a connection without blocking the triggerer's event loop, even with an old common-compat."""
     try:
         from airflow.providers.common.compat.connection import get_async_connection
     except ImportError:
@@ -131,9 +131,9 @@ async def connection_for_trigger(conn_id: str) -> Connection:
 
 
 async def in_thread(call: Callable[[], _T]) -> _T:
-    """Call in a thread what may ask Airflow for something, such as to mask a secret.
+    """Run a call that may ask Airflow for something, such as to mask a secret, in a thread.
 
-    Before Airflow 3.3 only threads that asgiref started find their way back to the triggerer's event loop.
+    Before Airflow 3.3, only threads started by asgiref can call back into the triggerer's event loop.
     """
     from asgiref.sync import sync_to_async
 
@@ -141,7 +141,7 @@ async def in_thread(call: Callable[[], _T]) -> _T:
 
 
 def task_state_store(context: Any) -> Any:
-    """Return what remembers values between the tries and pokes of a task; ``None`` before Airflow 3.3."""
+    """Return the store that keeps values between a task's tries and pokes; ``None`` before Airflow 3.3."""
     try:
         return context["task_state_store"]
     except (KeyError, TypeError):
@@ -160,9 +160,9 @@ def ending_without_retries() -> Iterator[None]:
 
 
 def as_final(error: Exception) -> Exception:
-    """Return the same error as one that ends the task without Airflow's retries.
+    """Return the same error, also as an ``AirflowFailException``, so that Airflow does not retry the task.
 
-    It keeps its class, so that ``except`` clauses and retry policies that name the class go on working.
+    It is still an instance of its own class, so ``except`` clauses and retry policies for that class keep working.
     """
     if isinstance(error, AirflowFailException):
         return error
@@ -170,7 +170,7 @@ def as_final(error: Exception) -> Exception:
     final_kind = type(
         kind.__name__, (kind, AirflowFailException), {"__module__": kind.__module__, "__doc__": kind.__doc__}
     )
-    # Errors differ in what their constructors take, so the state is carried over instead.
+    # Constructors take different arguments, so copy the state instead of calling one.
     final: Exception = final_kind.__new__(final_kind, *error.args)
     final.args = error.args
     final.__dict__.update(error.__dict__)

@@ -1,4 +1,4 @@
-"""The window of a DAG run: what was asked for explicitly, else the run's data interval, else an error with the cure."""
+"""The window of a DAG run: explicit arguments, else the run's data interval, else an error that says what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_curation.audit.window import Window, to_utc
 def window_of_run(
     context: Mapping[str, Any], start: datetime | str | None = None, end: datetime | str | None = None
 ) -> Window:
-    """Return the window that a task is to read.
+    """Return the window that a task has to read.
 
     :param context: the task's context. Many schedules of Airflow 3 give it an empty data interval, or none.
     :param start: first moment, inclusive; default: the data interval's start.
@@ -35,12 +35,12 @@ def window_of_run(
 def start_of_search(
     context: Mapping[str, Any], start: datetime | str | None = None, lookback: timedelta | None = None
 ) -> datetime:
-    """Return the moment from which on a task looks for events, the same in every try and poke of a run.
+    """Return the start of a task's search, the same in every try and poke of a run.
 
     :param context: the task's context.
     :param start: the moment itself; default: the start of the data interval.
-    :param lookback: how long before the run began, if it has no data interval.
-    :raises UndefinedWindowError: if there is nothing to take it from.
+    :param lookback: how long before the run's start, if the run has no data interval.
+    :raises UndefinedWindowError: if there is neither an argument nor a data interval.
     """
     if start is not None:
         return to_utc(_moment(start, "start"), "start")
@@ -52,14 +52,14 @@ def start_of_search(
         return to_utc(began - lookback, "lookback")
     had = "an empty" if interval_start is not None else "no"
     raise UndefinedWindowError(
-        f"This run has {had} data interval, and neither start nor lookback was given, so it is not known since when "
-        "events are new. Give the sensor lookback=timedelta(...) or start, or use a schedule with intervals, such as "
+        f"This run has {had} data interval, and neither start nor lookback was given, so the search has no start. "
+        "Give the sensor lookback=timedelta(...) or start, or use a schedule with intervals, such as "
         "CronDataIntervalTimetable('@hourly', timezone='UTC')."
     )
 
 
 def end_of_search(end: datetime | str | None, start: datetime) -> datetime | None:
-    """Return the moment before which a task looks for events.
+    """Return the end of a task's search, exclusive; ``None`` for no end.
 
     :raises InvalidWindowError: if it is not after the start.
     """
@@ -68,7 +68,7 @@ def end_of_search(end: datetime | str | None, start: datetime) -> datetime | Non
 
 def _moment(value: datetime | str, name: str) -> datetime | str:
     if isinstance(value, str) and value.strip() in ("", "None"):
-        raise InvalidArgumentError(f"{name}={value!r} was rendered from a template to no time; leave it out instead.")
+        raise InvalidArgumentError(f"{name}={value!r}: the template rendered to nothing; leave the argument out.")
     return value
 
 

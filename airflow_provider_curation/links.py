@@ -1,4 +1,4 @@
-"""Links from a task in Airflow's user interface to what it exported, and to where that came from."""
+"""Links from a task in Airflow's user interface to the object it exported, and to the server's audit page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class _StoredLink(BaseOperatorLink):
     key: str
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address; empty until the task has stored it."""
+        """Return the address, or an empty string until the task has stored it."""
         return stored_xcom(ti_key, self.key) or ""
 
     @classmethod
     def store(cls, context: Any, address: str) -> None:
-        """Store the address for the task that runs."""
+        """Store the address for the running task."""
         task_instance = context.get("ti")
         if task_instance is not None:
             task_instance.xcom_push(key=cls.key, value=address)

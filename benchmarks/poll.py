@@ -117,7 +117,7 @@ def costs() -> Iterator[tuple[str, Cost]]:
     late_burst = Scene(events=100_000, start=NOON + timedelta(seconds=31), end=NOON + timedelta(seconds=59))
     late_burst.poll(2)
     late_burst.simulator.insert(NOON + timedelta(seconds=45), action="blocked", id=NewId.BETWEEN)
-    yield "one late blocked event in the midst of 100,000", late_burst.poll()
+    yield "one late blocked event among 100,000", late_burst.poll()
     for scene in (quiet, month, late, burst, late_burst):
         scene.simulator.stop()
 
@@ -143,7 +143,7 @@ def simulator_process(*flags: str) -> Iterator[str]:
 class Lag:
     """How late a timer of 10 ms was, in milliseconds.
 
-    :param busy: how long the event loop's thread computed between two of the timer's calls at the most: what its own
+    :param busy: the longest that the event loop's thread computed between two of the timer's calls: what its own
         work can hold up, whatever other processes do to the machine.
     :param idle: the worst before there was any trigger.
     """
@@ -166,7 +166,7 @@ class Lag:
 
 
 async def _lags(seconds: float) -> tuple[list[float], float]:
-    """Return how late a timer was, ascending, and how long the thread computed between two of its calls at the most."""
+    """Return how late a timer was, ascending, and the longest the thread computed between two calls."""
     found, busy = [], 0.0
     end = time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:

@@ -14,7 +14,7 @@ from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAud
 
 # [START howto_pool]
 # Each slot is one export, which has up to `concurrency` (4) calls in flight: two slots are the 8 calls that the vendor
-# advises at the most. Give every other task that reads from the same server this pool, too.
+# allows. Give every other task that reads from the same server this pool, too.
 POOL = "curation"
 # [END howto_pool]
 

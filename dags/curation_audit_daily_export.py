@@ -32,7 +32,7 @@ with DAG(
     start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
     # Days that were missed, while Airflow was down or the DAG was paused, are made up for: each run reads its own day.
     catchup=True,
-    # Not all of them at once, though: two exports with 4 calls in flight are the 8 that the vendor advises at the most.
+    # Not all of them at once, though: two exports with 4 calls in flight are the most the vendor advises, 8.
     # The limit for all DAGs and backfills together is a pool: make one with
     # `airflow pools set curation 2 "Curation exports"`, and add "pool": "curation" to the default_args.
     max_active_runs=1,

@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 def show_alert(airflow: Child, tenant: Simulator, title: Callable[[str], None]) -> bool:
-    """Have a package blocked, run the DAG that alerts, and say whether its alert is true."""
+    """Block a package, run the DAG that alerts, and return whether its alert is correct."""
     policies = [{"policy_name": "no-malware", "policy_id": 7, "condition_category": "security"}]
     now = datetime.now(timezone.utc)
     tenant.insert(now, action="blocked", package_type="npm", package_name=_PACKAGE, policies=policies)

@@ -1,4 +1,4 @@
-"""A long range as pieces of one width; what the server has forgotten or has not settled is cut off and named."""
+"""Splits a long range into pieces of one width; cuts off, and names, what is forgotten or has not settled yet."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class Clipped:
     """A range that was asked for, and the part of it that can be exported.
 
-    :param asked: what was asked for.
-    :param kept: what can be had, and will still be had while the first pieces wait for their turn.
+    :param asked: the range that was asked for.
+    :param kept: the part that the server still has, and will still have when the first pieces get their turn.
     """
 
     asked: Window
@@ -35,7 +35,7 @@ class Clipped:
 
     @property
     def note(self) -> str:
-        """What is left out, in words; empty if that is nothing."""
+        """A sentence about what is left out; empty if nothing is."""
         said = []
         if self.forgotten:
             said.append(f"{self.forgotten} is NOT exported: the server has forgotten it, or will have within the hour.")
@@ -44,23 +44,23 @@ class Clipped:
         return " ".join(said)
 
     def pieces(self, step: timedelta) -> list[Window]:
-        """Return contiguous windows that together are the kept part, with edges at whole steps from the asked start.
+        """Return contiguous windows that together cover the kept part, with edges at whole steps from the asked start.
 
-        What is cut off thus moves no edge between two pieces, and a second run writes the same keys.
+        Clipping therefore never moves an edge between two pieces, and a second run writes the same keys.
 
-        :raises InvalidArgumentError: for a step that is shorter than a second or no whole seconds.
+        :raises InvalidArgumentError: if the step is shorter than a second, or not a whole number of seconds.
         """
         return [Window(max(each.start, self.kept.start), each.end) for each in self._grid(step).split(step)]
 
     def count(self, step: timedelta) -> int:
-        """Return how many pieces there are, without making them.
+        """Return the number of pieces, without making them.
 
         :raises InvalidArgumentError: as :meth:`pieces`.
         """
         return -(-self._grid(step).width // step)
 
     def _grid(self, step: timedelta) -> Window:
-        """The kept part, from the last whole step before it on."""
+        """The kept part, extended back to a whole step."""
         _check_step(step)
         passed = (self.kept.start - self.asked.start) // step
         return Window(self.asked.start + passed * step, self.kept.end)
@@ -69,7 +69,7 @@ class Clipped:
 def _check_step(step: timedelta) -> None:
     check_duration(step, "step")
     if step < timedelta(seconds=1) or step.microseconds:
-        raise InvalidArgumentError(f"step={step} is no width of a window; give whole seconds, such as a day.")
+        raise InvalidArgumentError(f"step={step} cannot be a window's width; give whole seconds, such as a day.")
 
 
 def clip(
@@ -80,14 +80,14 @@ def clip(
     settle_time: timedelta,
     headroom: timedelta = timedelta(hours=1),
 ) -> Clipped:
-    """Cut off a range what cannot be exported, at whole minutes.
+    """Clip a range to what can be exported, at whole minutes.
 
     :param asked: the range.
-    :param now: the present, in UTC.
+    :param now: the current time, in UTC.
     :param retention: how long the server remembers events.
-    :param settle_time: how long after its end a window is read at the earliest.
+    :param settle_time: how long after its end a window can be read.
     :param headroom: how long the first piece may wait for its turn without being forgotten meanwhile.
-    :raises InvalidArgumentError: for a duration that is none.
+    :raises InvalidArgumentError: if a duration is not a timedelta, or negative.
     :raises ExpiredWindowError: if the server has forgotten the whole range.
     :raises FutureWindowError: if nothing of it has settled.
     """

@@ -1,6 +1,6 @@
-"""The vocabulary of the audit-events endpoint: its paths, limits and names, shared by the client and the simulator.
+"""The audit-events endpoint's paths, limits and names, shared by the client and the simulator.
 
-Every value comes from the vendor's reference or staff, or was seen on live servers.
+Every value comes from the vendor's reference or staff, or was observed on live servers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REQUEST_WIDTH: Final = timedelta(hours=144)
 #: How long the server keeps events unless it was configured otherwise.
 RETENTION: Final = timedelta(days=30)
 
-#: Events in one JSON page at the most, and the documented most of newer servers for CSV.
+#: The most events in one JSON page, and the documented maximum of newer servers for CSV.
 JSON_ROWS: Final = 2_000
 CSV_ROWS: Final = 500_000
 #: Events in one CSV answer of older servers.

@@ -1,7 +1,7 @@
-"""Which events are wanted, by action, package type, repository and policy.
+"""Filters events by action, package type, repository and policy.
 
-The server has no filters to rely on, so events are chosen after they were read. Every list takes shell patterns,
-matched with case; an event is wanted if each list that is given has a pattern that fits it.
+The server has no filters to rely on, so events are filtered after they were read. Every list takes shell patterns,
+which are case-sensitive; an event is wanted if it matches a pattern of each list that is given.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _patterns(values: Sequence[str] | str | None, name: str) -> tuple[str, ...] 
         raise InvalidArgumentError(f"{name}={values!r} is a string; give a list of names or shell patterns.")
     patterns = tuple(str(value) for value in values)
     if not patterns:
-        raise InvalidArgumentError(f"{name}=[] wants no event at all; leave it out to want every one.")
+        raise InvalidArgumentError(f"{name}=[] matches no event at all; leave it out to match all of them.")
     return patterns
 
 
@@ -32,7 +32,7 @@ def _matcher(patterns: tuple[str, ...] | None) -> re.Pattern[str] | None:
 
 @dataclass(frozen=True)
 class EventFilter:
-    """The wanted actions, package types, curated repositories, and policies (by name or id); ``None`` wants all."""
+    """The wanted actions, package types, curated repositories, and policies (by name or id); ``None`` matches all."""
 
     actions: tuple[str, ...] | None = None
     package_types: tuple[str, ...] | None = None
@@ -47,9 +47,9 @@ class EventFilter:
         repositories: Sequence[str] | None = None,
         policies: Sequence[str] | None = None,
     ) -> EventFilter:
-        """Make a filter of a user's lists.
+        """Make a filter from a user's lists.
 
-        :raises InvalidArgumentError: for a plain string, or an empty list, which would want nothing.
+        :raises InvalidArgumentError: for a plain string, or an empty list, which would match nothing.
         """
         return cls(
             _patterns(actions, "actions"),
@@ -62,7 +62,7 @@ class EventFilter:
         return any((self.actions, self.package_types, self.repositories, self.policies))
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Return the lists that are given, for a manifest."""
+        """Return the given lists, for a manifest."""
         lists = {
             "actions": self.actions,
             "package_types": self.package_types,
@@ -76,7 +76,7 @@ class EventFilter:
         return tuple(map(_matcher, (self.actions, self.package_types, self.repositories, self.policies)))
 
     def wants(self, action: str, package_type: str, repository: str, policies: Iterable[str]) -> bool:
-        """Say whether an event is wanted; ``policies`` are the names and ids of all of its policies."""
+        """Return whether an event is wanted; ``policies`` are the names and ids of all of its policies."""
         by_action, by_type, by_repository, by_policy = self._matchers
         return (
             (by_action is None or by_action.match(action) is not None)

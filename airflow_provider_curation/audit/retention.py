@@ -1,4 +1,4 @@
-"""What a server may have forgotten: its silence about that would look like no events."""
+"""Windows that the server may have forgotten in part: it answers as if there had been no events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_curation.audit.window import Window, before, format_utc
 
 
 def forgotten(window: Window, retention: timedelta, now: datetime) -> str | None:
-    """Say in words that the server may have forgotten a part of a window; ``None`` if it has not.
+    """Describe which part of a window the server may have forgotten; ``None`` if it still has all of it.
 
     :param retention: how long the server remembers events.
     """
@@ -17,8 +17,8 @@ def forgotten(window: Window, retention: timedelta, now: datetime) -> str | None
     if window.start >= remembered:
         return None
     return (
-        f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that can still "
-        f"be had from a server that keeps events for {retention}: an export would miss what was forgotten."
+        f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that a server "
+        f"that keeps events for {retention} still has: an export would miss the events it has forgotten."
     )
 
 
@@ -29,6 +29,6 @@ def check_remembered(window: Window, retention: timedelta, now: datetime) -> Non
     """
     if said := forgotten(window, retention, now):
         raise ExpiredWindowError(
-            f"{said} Give a later start, or retention= if your server keeps more; on_expired= says whether such a "
-            "window fails the task, skips it or is read nevertheless."
+            f"{said} Give a later start, or retention= if your server keeps more. on_expired= decides whether such a "
+            "window fails the task, skips it or is read anyway."
         )

@@ -102,7 +102,7 @@ def check_fields(fields: Sequence[str] | str) -> tuple[str, ...]:
     """
     known = ", ".join(PERSONAL_FIELDS)
     if isinstance(fields, str) or not fields:
-        raise InvalidArgumentError(f"pseudonymize={fields!r} is no list of fields; give some of {known}.")
+        raise InvalidArgumentError(f"pseudonymize={fields!r} is not a list of fields; give some of {known}.")
     if unknown := [name for name in fields if name not in PERSONAL_FIELDS]:
         raise InvalidArgumentError(f"pseudonymize={list(fields)!r}: {unknown[0]!r} is none of {known}.")
     return tuple(name for name in PERSONAL_FIELDS if name in fields)

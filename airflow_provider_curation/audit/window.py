@@ -15,10 +15,10 @@ _SECOND = timedelta(seconds=1)
 
 
 def to_utc(moment: datetime | str, name: str = "time") -> datetime:
-    """Return a moment in UTC, at the next whole second if it has a fraction.
+    """Return a moment in UTC, rounded up to a whole second.
 
-    Rounding both ends of a window up keeps neighbouring windows neighbours, and an event of second ``s`` in the one
-    window that holds ``s``, since the server's ``created_at`` has whole seconds.
+    The server's ``created_at`` has whole seconds. Rounding both ends of a window up therefore keeps adjacent windows
+    adjacent, and puts an event of second ``s`` into the one window that contains ``s``.
 
     :param moment: an aware datetime (pendulum's too), or an ISO 8601 string with an offset or ``Z``.
     :param name: the argument's name, for the error.
@@ -52,18 +52,18 @@ def to_utc(moment: datetime | str, name: str = "time") -> datetime:
 
 
 def check_duration(duration: object, name: str) -> None:
-    """Hold that a duration that was given for an argument can be reckoned with.
+    """Check that an argument is a duration of zero or more.
 
-    :raises InvalidArgumentError: if it is no timedelta, or negative.
+    :raises InvalidArgumentError: if it is not a timedelta, or negative.
     """
     if not isinstance(duration, timedelta) or duration < timedelta(0):
         raise InvalidArgumentError(
-            f"{name}={duration!r} is no duration; give a timedelta of zero or more, such as timedelta(minutes=5)."
+            f"{name}={duration!r} is not a duration; give a timedelta of zero or more, such as timedelta(minutes=5)."
         )
 
 
 def before(moment: datetime, duration: timedelta) -> datetime:
-    """Return the moment that is so much earlier, or the first one there is: a retention may mean for ever."""
+    """Return the moment that is ``duration`` earlier, or the earliest datetime there is: a retention may be endless."""
     try:
         return moment - duration
     except OverflowError:
@@ -91,7 +91,7 @@ class Window:
 
     @classmethod
     def parse(cls, start: datetime | str, end: datetime | str) -> Window:
-        """Make a window of two moments in any time zone, see :func:`to_utc`."""
+        """Return the window between two moments in any time zone; see :func:`to_utc`."""
         return cls(to_utc(start, "start"), to_utc(end, "end"))
 
     @property
@@ -99,7 +99,7 @@ class Window:
         return self.end - self.start
 
     def split(self, width: timedelta) -> Iterator[Window]:
-        """Give contiguous windows of at most ``width`` that together are this one, in order of time."""
+        """Yield contiguous windows of at most ``width`` that together cover this one, in order of time."""
         start = self.start
         while start < self.end:
             end = min(start + width, self.end)
@@ -112,9 +112,9 @@ class Window:
         return int(self.width.total_seconds())
 
     def divide(self, parts: int) -> Iterator[Window]:
-        """Give at most ``parts`` contiguous windows of nearly the same width that together are this one, in order.
+        """Yield at most ``parts`` contiguous windows of nearly equal width that together cover this one, in order.
 
-        A window has whole seconds, so there are no more parts than seconds.
+        Windows have whole seconds, so there are never more parts than seconds.
         """
         parts = max(1, min(parts, self.seconds))
         edges = (self.start + timedelta(seconds=self.seconds * part // parts) for part in range(parts + 1))

@@ -1,4 +1,4 @@
-"""What an Airflow connection of type ``jfrog_curation`` says, read and checked."""
+"""Reads and checks an Airflow connection of type ``jfrog_curation``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_CONCURRENCY = 8
 #: The extra that holds headers: Airflow masks what has "secret" in its name, in its forms and its API.
 HEADERS_EXTRA = "secret_headers"
 
-#: Sockets take no more seconds than this on any platform.
+#: The most seconds that sockets accept on every platform.
 _LONGEST_TIMEOUT = 1_000_000
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-#: What Airflow's forms, URIs and people write for a switch.
+#: How Airflow's forms, URIs and people write true and false.
 _SWITCH = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
@@ -34,7 +34,7 @@ _SWITCH = {
 
 
 class AirflowConnection(Protocol):
-    """The part of Airflow's Connection that is read here; the same on Airflow 2.11 and 3."""
+    """The part of Airflow's Connection that is used here; the same on Airflow 2.11 and 3."""
 
     conn_id: str
     host: str | None
@@ -49,7 +49,7 @@ class AirflowConnection(Protocol):
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """A connection's fields, as the session and the client take them.
+    """A connection's fields, as the session and the client need them.
 
     :param base_url: scheme, host, port and context path, without a trailing ``/xray``.
     :param timeout: seconds to connect, and between two bytes of an answer.
@@ -76,8 +76,8 @@ class ConnectionSettings:
     def of(cls, connection: AirflowConnection) -> ConnectionSettings:
         """Read a connection.
 
-        :raises InvalidArgumentError: for a field that cannot be used; the message names the field, not the connection,
-            whose id is a random one while Airflow tests it.
+        :raises InvalidArgumentError: for an invalid field; the message names the field, not the connection, whose id
+            is random while Airflow tests it.
         """
         extras = _Extras(connection.extra_dejson)
         headers = extras.headers()
@@ -125,7 +125,8 @@ class ConnectionSettings:
 def base_url(connection: AirflowConnection) -> str:
     """Return the platform's URL of a connection whose host may have a scheme, a port, a context path and ``/xray``.
 
-    The scheme's own port is left out: with and without it, it is the same server. So is 0, which forms send for none.
+    The scheme's default port is left out, since it is the same server with and without it; so is 0, which Airflow's
+    forms send for an empty port.
     """
     host = (connection.host or "").strip().rstrip("/")
     if not host:
@@ -138,11 +139,11 @@ def base_url(connection: AirflowConnection) -> str:
         port = parts.port or connection.port
     except ValueError:
         raise InvalidArgumentError(
-            "The connection has a host whose port is no number, or that is not a URL; use https://acme.jfrog.io."
+            "The connection has a host whose port is not a number, or that is not a URL; use https://acme.jfrog.io."
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidArgumentError(
-            "The connection has a host that makes no http or https URL; use https://acme.jfrog.io."
+            "The connection has a host that is not an http or https URL; use https://acme.jfrog.io."
         )
     if parts.username or parts.password:
         raise InvalidArgumentError("The connection has credentials in its host; put them into login and password.")
@@ -154,7 +155,7 @@ def base_url(connection: AirflowConnection) -> str:
 
 def _auth(connection: AirflowConnection) -> AuthBase | None:
     if connection.login:
-        # Names and passwords outside of Latin-1 are sent in UTF-8, which requests would refuse.
+        # Send names and passwords outside Latin-1 as UTF-8; requests would refuse them as text.
         return HTTPBasicAuth(connection.login.encode(), (connection.password or "").encode())
     if not connection.password:
         return None
@@ -179,7 +180,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _proxy_passwords(proxies: Mapping[str, str]) -> list[str]:
-    """Return the passwords of proxies' URLs, as they are written and as they are sent."""
+    """Return the passwords in proxies' URLs, as they are written and as they are sent."""
     found: list[str] = []
     for proxy in proxies.values():
         try:
@@ -193,12 +194,12 @@ def _proxy_passwords(proxies: Mapping[str, str]) -> list[str]:
 
 
 def _as_sent(*secrets: str) -> tuple[str, ...]:
-    """Return secrets as they were given and without the white space around them, as a token is sent."""
+    """Return secrets as given, and stripped of white space, as a token is sent."""
     return tuple(dict.fromkeys(form for secret in secrets for form in (secret, secret.strip()) if form))
 
 
 class _Extras:
-    """A connection's extras: typed, also where a form or a URI gave them as text."""
+    """A connection's extras with their types, even if a form or a URI gave them as text."""
 
     def __init__(self, extras: Mapping[str, Any]) -> None:
         self._extras = extras
@@ -217,7 +218,7 @@ class _Extras:
         return InvalidArgumentError(f"The connection has an extra {name!r} that is not {wanted}.")
 
     def _switch(self, name: str) -> Any:
-        """Return a boolean for any way to write one, else the value itself."""
+        """Return a boolean, however it is written, or else the value itself."""
         text = self._extras.get(name)
         known = _SWITCH.get(text.strip().lower()) if isinstance(text, str) else None
         return self._value(name) if known is None else known

@@ -55,12 +55,12 @@ AUDIT_PAGE = "/ui/package-curation/audit"
 class CurationAuditHook(HttpHook):
     """Reads JFrog Curation's audit events through a connection of type ``jfrog_curation``.
 
-    It keeps HttpHook's words for a connection (host, schema, port, ``timeout``, ``verify``, ``cert``, ``proxies``,
-    ``trust_env``), and sends nothing else of the extras than ``headers``.
+    It uses HttpHook's names for a connection's fields (host, schema, port, ``timeout``, ``verify``, ``cert``,
+    ``proxies``, ``trust_env``). Of the extras, it sends only ``secret_headers``.
 
     :param curation_conn_id: the connection's id. Login and password are sent as Basic, a password alone as Bearer.
-    :param retry: how requests are tried again; the default takes up to about two minutes.
-    :param connection: the connection itself, where it was looked up already, as in a trigger.
+    :param retry: how requests are retried; the default takes up to about two minutes.
+    :param connection: the connection itself, if it was looked up already, as in a trigger.
     """
 
     conn_name_attr = "curation_conn_id"
@@ -115,7 +115,7 @@ class CurationAuditHook(HttpHook):
         settings = self.settings
         if settings.sends_in_clear:
             log.warning(
-                "The connection's credentials travel in clear to %s, and anybody on the way can read them: use https.",
+                "The connection sends its credentials unencrypted to %s; anybody on the way can read them. Use https.",
                 settings.base_url,
             )
         agent = f"airflow-provider-curation/{__version__} apache-airflow/{airflow_version()}"
@@ -132,7 +132,7 @@ class CurationAuditHook(HttpHook):
 
     @cached_property
     def client(self) -> AuditClient:
-        """The client of this connection; made once, and used by several threads."""
+        """The connection's client; created once, and shared by several threads."""
         return self._new_client(self._retry)
 
     def _new_client(self, retry: RetryPolicy | None) -> AuditClient:
@@ -151,8 +151,8 @@ class CurationAuditHook(HttpHook):
     ) -> PlatformSession:
         """Return the session: one for the hook's life, with the connection's credentials, TLS settings and proxies.
 
-        :param headers: left to the single request that :meth:`run` sends them with.
-        :param extra_options: what :meth:`run` sends its one request with; time-outs default to the connection's.
+        :param headers: ignored here; :meth:`run` adds them to its request.
+        :param extra_options: options of the request that :meth:`run` sends; time-outs default to the connection's.
         """
         self._set_base_url(None)
         self.merged_extra = {"timeout": self.settings.timeout, **(extra_options or {})}
@@ -172,7 +172,7 @@ class CurationAuditHook(HttpHook):
 
     @property
     def instance(self) -> str:
-        """The server's name, as it stands in keys and manifests."""
+        """The server's name in keys and manifests."""
         return self.settings.instance
 
     @property
@@ -185,7 +185,7 @@ class CurationAuditHook(HttpHook):
         try:
             settings = self.settings
         except InvalidArgumentError as error:
-            # Airflow tests a form's content under a random id, which would tell nobody anything.
+            # Airflow tests a form's content under a random id, which would mean nothing to the user.
             return False, str(error).replace(f"{_CONNECTION} {self.curation_conn_id!r}", _CONNECTION, 1)
         try:
             client = self._new_client(RetryPolicy(attempts=2, longest_wait=1.0, longest_retry_after=1.0))
@@ -197,7 +197,7 @@ class CurationAuditHook(HttpHook):
             return False, f"{settings.host}: {error}"
         server = f"Connected to {settings.host}, Xray {version or 'of unknown version'}"
         if settings.sends_in_clear:
-            server += " (over http: the credentials travel in clear)"
+            server += " (over http: the credentials are sent unencrypted)"
         if entitled is None:
             return True, f"{server}. Warning: the server does not say whether it is entitled to Curation."
         if not entitled:
@@ -223,7 +223,7 @@ class CurationAuditHook(HttpHook):
         :param end: end of the window, exclusive; at most 168 hours after the start.
         :param num_of_rows: events asked for, 1 to 2000.
         :param offset: events to skip.
-        :param include_total: have the server count the window's events: ``meta.total_count``.
+        :param include_total: ask the server to count the window's events, as ``meta.total_count``.
         :param dry_run: one event per dry-run policy, instead of real events.
         :raises RequestError: its subclasses name the fault.
         """
@@ -233,7 +233,7 @@ class CurationAuditHook(HttpHook):
     def count_events(self, start: datetime | str, end: datetime | str, dry_run: bool = False) -> int:
         """Return the number of distinct events in a window of any width.
 
-        :raises NotEntitledError: for none, if the server is not entitled to Curation.
+        :raises NotEntitledError: if it counts none and is not entitled to Curation.
         """
         window = Window.parse(start, end)
         source = self._json_source(dry_run)
@@ -241,7 +241,7 @@ class CurationAuditHook(HttpHook):
         for part in window.split(REQUEST_WIDTH):
             count = source.count(part, threading.Event()).total
             if count is None:
-                # A server that does not count is read.
+                # The server does not count, so read the events and count them here.
                 reader = WindowReader(source, part)
                 count = sum(page.tally.read for page in reader.pages())
             total += count
@@ -252,11 +252,11 @@ class CurationAuditHook(HttpHook):
     def iter_events(
         self, start: datetime | str, end: datetime | str, dry_run: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """Give each event of a window of any width once, as a dict, in ascending order of id (slice of time by slice).
+        """Yield each event of a window of any width once, as a dict, in ascending id (one slice of time after another).
 
-        Events are given once the slice that holds them was read whole; memory does not grow with the window.
+        Events are yielded once their slice was read completely; memory does not grow with the window.
 
-        :raises InvalidWindowError: at once, for a window that cannot be asked for.
+        :raises InvalidWindowError: immediately, for an invalid window.
         :raises IncompleteExportError: at the end, if the events do not add up to the server's count.
         """
         return self._iter_events(WindowReader(self._json_source(dry_run), Window.parse(start, end)))
@@ -270,11 +270,12 @@ class CurationAuditHook(HttpHook):
     def download_csv(
         self, start: datetime | str, end: datetime | str, path: str | os.PathLike[str], dry_run: bool = False
     ) -> dict[str, Any]:
-        """Write one zip with one ``audit_packages.csv`` to a path, and return what it holds.
+        """Write one zip with one ``audit_packages.csv`` to a path, and return its figures.
 
-        The file appears at the path only when it was verified; a file that is there is replaced then.
+        The file appears at the path, replacing an existing one, only after it was verified.
 
-        :return: ``events``, ``rows`` (header apart), the zip's ``bytes`` and ``sha256``, ``actions`` (events by each).
+        :return: ``events``, ``rows`` (without the header), the zip's ``bytes`` and ``sha256``, and ``actions``: the
+            number of events by action.
         :raises IncompleteExportError: if the events do not add up to the server's count, in several readings.
         """
         return self._write_file(FileFormat.of("csv", None), Window.parse(start, end), Path(path), dry_run)
@@ -282,11 +283,12 @@ class CurationAuditHook(HttpHook):
     def to_parquet(
         self, start: datetime | str, end: datetime | str, path: str | os.PathLike[str], dry_run: bool = False
     ) -> dict[str, Any]:
-        """Write one Parquet file to a path, and return what it holds, as :meth:`download_csv` does.
+        """Write one Parquet file to a path, and return its figures, as :meth:`download_csv` does.
 
         The columns are those of an export with ``file_format="parquet"``.
 
-        :return: ``events``, ``rows``, the file's ``bytes`` and ``sha256``, ``actions`` (events by each).
+        :return: ``events``, ``rows``, the file's ``bytes`` and ``sha256``, and ``actions``: the number of events by
+            action.
         :raises MissingPackageError: without the extra ``parquet``.
         :raises IncompleteExportError: if the events do not add up to the server's count, in several readings.
         """
@@ -343,7 +345,7 @@ class CurationAuditHook(HttpHook):
         )
 
     def new_poller(self, search: Search, state: Mapping[str, Any] | None = None) -> Poller:
-        """Return a poller for new events, which goes on where the one whose state is given left off."""
+        """Return a poller for new events; with the state of an earlier one, it goes on where that one stopped."""
         settings = self.settings
         return Poller.of(
             self.client, search, page_size=settings.page_size, concurrency=settings.concurrency, state=state

@@ -1,4 +1,4 @@
-"""Keys of signatures from Airflow connections: a private key in PEM, a key in AWS KMS, or a ring of public keys."""
+"""Reads signing keys from Airflow connections: a private key in PEM, a key in AWS KMS, or a ring of public keys."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _FINAL: Final = (
 
 
 def signer_of_connection(conn_id: str, argument: str) -> Signer:
-    """Return the key that a connection holds or names; what is secret is masked in logs.
+    """Return the signing key of a connection, and mask its secrets in logs.
 
-    A connection of type ``aws`` names a key in AWS KMS in its extra ``kms_key_id``. Any other one holds a private key
-    in PEM, in its password or its extra ``private_key``, with its ``passphrase`` in an extra if it is encrypted.
+    A connection of type ``aws`` names a key in AWS KMS in its extra ``kms_key_id``. Any other one contains a private
+    key in PEM, in its password or its extra ``private_key``, and its ``passphrase`` in an extra if it is encrypted.
 
     :param argument: the operator's argument that names the connection, for errors.
     :raises InvalidArgumentError: if there is no such connection, or it has no usable key.
-    :raises SigningError: if KMS does not give the public key.
+    :raises SigningError: if KMS does not return the public key.
     """
     connection, source = _connection(conn_id, argument), f"{argument}={conn_id!r}"
     extra = connection.extra_dejson
@@ -63,7 +63,7 @@ def signer_of_connection(conn_id: str, argument: str) -> Signer:
 
 
 def key_ring_of_connection(conn_id: str, argument: str) -> KeyRing:
-    """Return the public keys that a connection holds: in PEM or as a key ring's JSON, in its extra ``key_ring``.
+    """Return a connection's public keys: in PEM or as a key ring's JSON, in its extra ``key_ring``.
 
     :param argument: the operator's argument that names the connection, for errors.
     :raises InvalidArgumentError: if there is no such connection, or it has no usable key ring.
@@ -82,7 +82,7 @@ def key_ring_of_connection(conn_id: str, argument: str) -> KeyRing:
 
 @dataclass(frozen=True)
 class KmsKey:
-    """A key that stays in AWS KMS, and signs there.
+    """A key in AWS KMS, which never leaves it.
 
     :param client: boto3's client of KMS.
     :param kms_key_id: its id, ARN or alias.
@@ -99,7 +99,7 @@ class KmsKey:
         """Ask KMS for the public key of a key.
 
         :param aws_conn_id: connection of type ``aws``.
-        :raises InvalidArgumentError: if there is no such key, or it is of another kind than ECDSA on P-256.
+        :raises InvalidArgumentError: if there is no such key, or it is not ECDSA on P-256.
         :raises SigningError: if KMS does not answer.
         """
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -135,7 +135,7 @@ class KmsKey:
             SigningAlgorithm=_ALGORITHM,
         )
         signature = bytes(answer["Signature"])
-        # An alias may have been pointed at another key since.
+        # The alias may have been moved to another key meanwhile.
         if not self.public_key.verifies(signature, message):
             raise SigningError(
                 f"{self.source}: KMS signed with another key than {self.kms_key_id!r} was at the beginning of the "

@@ -1,4 +1,4 @@
-"""The sensor: waits for blocked events of a run's window, in the worker, between reschedules or in the triggerer."""
+"""The sensor: waits for blocked events in a run's window, in the worker, between reschedules or in the triggerer."""
 
 from __future__ import annotations
 
@@ -28,37 +28,36 @@ if TYPE_CHECKING:
     from airflow_provider_curation.audit.polling.poller import Poller
     from airflow_provider_curation.compat import Context
 
-#: What Airflow resumes a task with that it fails for its trigger's sake.
+#: The method that Airflow resumes a task with if its trigger failed.
 _FAIL = "__fail__"
 _STATE_KEY = "curation_blocked_events"
 
 
 class CurationBlockedEventsSensor(BaseSensorOperator):
-    """Waits until packages were blocked, and returns which.
+    """Waits until packages are blocked, and returns the events.
 
-    It looks for events at or after ``start``, else the start of the run's data interval, else ``lookback`` before the
-    run began; a re-run finds the same events again. A fault that a retry cannot mend, such as a refused token, fails
-    the task at once, and ``max_failures`` failed polls in a row fail it too: ``soft_fail`` turns nothing but a time-out
-    into a skip.
+    The search begins at ``start``, else at the start of the run's data interval, else ``lookback`` before the run's
+    start; a re-run finds the same events again. An error that a retry cannot fix, such as a refused token, fails the
+    task at once, and so do ``max_failures`` failed polls in a row. ``soft_fail`` turns only a time-out into a skip.
 
     :param start: first moment: an aware datetime or ISO 8601 string. (templated)
-    :param end: end, exclusive; when it has passed and settled without enough events, the sensor has timed out.
+    :param end: end, exclusive; once it has passed and settled without enough events, the sensor times out.
         (templated)
-    :param lookback: how long before the run to begin, where a run has no data interval.
-    :param package_types: events of these package types only; shell patterns, as in the other filters. (templated)
-    :param repositories: events of these curated repositories only. (templated)
-    :param policies: events that one of these policies, by name or id, affected. (templated)
+    :param lookback: how long before the run's start the search begins, if the run has no data interval.
+    :param package_types: only events of these package types; shell patterns, as in the other filters. (templated)
+    :param repositories: only events of these curated repositories. (templated)
+    :param policies: only events that one of these policies, by name or id, affected. (templated)
     :param min_events: how many events to wait for.
     :param sample_size: how many events to return, those with the lowest ids.
-    :param include_personal_fields: show in the sample who asked for the package (``username``, ``user_mail``).
+    :param include_personal_fields: include in the sample who asked for the package (``username``, ``user_mail``).
     :param settle_time: how long after its ``created_at`` an event can become visible.
-    :param max_failures: polls in a row that may fail in passing. In mode ``reschedule`` before Airflow 3.3 nothing is
-        remembered between pokes, so that one poke, with retries of its requests for about two minutes, is the bound.
+    :param max_failures: how many failed polls in a row fail the task. In mode ``reschedule`` before Airflow 3.3,
+        nothing is remembered between pokes, so one failed poke, whose requests are retried for about two minutes, does.
     :param deferrable: wait in the triggerer, polling every ``poke_interval``; default: Airflow's
         ``default_deferrable``.
     :param curation_conn_id: connection of type ``jfrog_curation``. (templated)
-    :return: (XCom) the batch: ``count``, ``first_id``, ``last_id``, ``since`` (where the search began), ``until`` (the
-        second after the latest event, so that ``[since, until)`` holds them all), and the ``sample``.
+    :return: (XCom) the batch: ``count``, ``first_id``, ``last_id``, ``since`` (the start of the search), ``until`` (the
+        second after the latest event, so that ``[since, until)`` contains them all), and the ``sample``.
     :raises CurationAuditError: its subclasses name the fault.
     """
 
@@ -97,27 +96,27 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         self.max_failures = max_failures
         self.deferrable = deferrable
         self.curation_conn_id = curation_conn_id
-        # Between the pokes of one process.
+        # Kept between the pokes of one process.
         self._poller: Poller | None = None
         self._judge: Judge | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait for events."""
-        # Here and not in poke: what fails a task without retries there, soft_fail would turn into a skip.
+        # Not in poke: there, soft_fail would turn an error without retries into a skip.
         with ending_without_retries():
             return self._execute_deferrable(context) if self.deferrable else super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once.
+        """Poll once.
 
-        :raises CurationAuditError: for a fault that does not pass.
+        :raises CurationAuditError: for a lasting fault.
         """
         outcome = self._look(context)
         batch = self._conclude(outcome)
         return PokeReturnValue(batch is not None, batch)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Go on with what the trigger found."""
+        """Return what the trigger found, or raise what it reported."""
         event = event or {}
         status = event.get("status")
         if status == "found":
@@ -128,21 +127,21 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             self._time_out(str(event.get("message")))
         if status == "fault":
             raise revive(event)
-        raise PollFailedError(f"The trigger sent {event!r}, which is no outcome of a poll.")
+        raise PollFailedError(f"The trigger sent {event!r}, which is not the outcome of a poll.")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the triggerer; Airflow's own way lets ``soft_fail`` turn a fault of the trigger into a skip."""
+        """Resume after the trigger; Airflow's own method would let ``soft_fail`` turn a trigger's fault into a skip."""
         given = next_kwargs or {}
         reason = str(getattr(given.get("error"), "value", given.get("error", "")))
         if next_method == _FAIL and "timeout" not in reason.lower():
             if traceback := given.get("traceback"):
                 self.log.error("The trigger failed:\n%s", "".join(traceback))
-            raise PollFailedError(f"The trigger failed ({reason or 'for no reason given'}); its own log says more.")
+            raise PollFailedError(f"The trigger failed ({reason or 'no reason given'}); see its own log.")
         try:
             with ending_without_retries():
                 return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSensorTimeout as error:
-            # Airflow 3.0 lets a triggerer's own time-out pass by soft_fail.
+            # Airflow 3.0 does not apply soft_fail to a time-out in the triggerer.
             if self.soft_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
@@ -157,7 +156,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         return self._poll(search, self._judge, None)
 
     def _look_between_reschedules(self, context: Context) -> Outcome:
-        """Look with what the task remembers of its last poke, where Airflow remembers for it."""
+        """Poll with the state of the last poke, if this Airflow can store it."""
         search = self._search(context)
         store = task_state_store(context)
         if store is None:
@@ -172,12 +171,12 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             cursor = self._poller.state() if self._poller else remembered.get("cursor")
             store.set(_STATE_KEY, {"search": fingerprint, "failures": judge.failures, "cursor": cursor})
         else:
-            # A cleared task begins anew.
+            # A cleared task starts over.
             store.delete(_STATE_KEY)
         return outcome
 
     def _poll_to_the_end(self, search: Search) -> Outcome:
-        """Poll until all was read: the next poke would begin anew, and come no further."""
+        """Poll until everything was read, since the next poke would start over and get no further."""
         judge = Judge(max_failures=1)
         while True:
             outcome = self._poll(search, judge, None, patient=True)
@@ -201,7 +200,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         return judge.success(batch, self._poller.over(now))
 
     def _conclude(self, outcome: Outcome) -> dict[str, Any] | None:
-        """Return the batch, or nothing if there is none yet; raise for what waiting cannot mend."""
+        """Return the batch, or ``None`` if there is none yet; raise if waiting cannot help."""
         if outcome.batch is not None:
             assert self._poller is not None
             batch = outcome.batch.as_dict(since=self._poller.search.start)
@@ -241,7 +240,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             deadline=deadline,
             cursor=self._poller.state() if self._poller else None,
         )
-        # The trigger keeps the deadline itself; Airflow's is for a triggerer that is not there.
+        # The trigger enforces the deadline itself; Airflow's time-out is for when no triggerer runs.
         grace = timedelta(seconds=self.poke_interval) + timedelta(minutes=5)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout) + grace)
 
@@ -267,7 +266,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
     def _fingerprint(self, search: Search) -> str:
         return hashlib.sha256(json.dumps([self.curation_conn_id, repr(search)]).encode()).hexdigest()[:32]
 
-    # What comes of it
+    # Results
 
     def _time_out(self, why: str) -> NoReturn:
         said = f"{why} Fewer than {self.min_events} wanted events were found."

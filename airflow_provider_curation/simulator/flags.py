@@ -138,7 +138,7 @@ def duration(text: str) -> timedelta | None:
         return None
     found = re.fullmatch(r"(\d+)([smhd])", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 5m, 168h or 30d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 5m, 168h or 30d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -154,7 +154,7 @@ def _seconds(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def _fault(text: str) -> Fault:

@@ -188,7 +188,7 @@ class CurationAuditToS3Operator(BaseOperator):
         return threading.Event()
 
     def on_kill(self) -> None:
-        """Have the export end at its next step, with nothing of it left in S3."""
+        """Stop the export at its next step, and leave nothing of it in S3."""
         # Airflow calls this in a signal handler, while the same thread may hold the lock of the event it waits for.
         threading.Thread(target=self._stop.set, name="curation-audit-stop").start()
 

@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     from airflow_provider_curation.audit.polling.poller import Poller
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 
-#: Seconds between two polls at the most, when a watcher's polls keep failing.
+#: The longest pause between two polls, in seconds, if a watcher's polls keep failing.
 _LONGEST_PAUSE = 600.0
 
 
 class CurationBlockedEventsTrigger(BaseEventTrigger):
     """Polls for blocked events.
 
-    With a ``deadline`` it is a deferred task's: one event, which is a batch, a fault or a time-out. Without, it is an
-    ``AssetWatcher``'s: each poll that finds something gives one event, whose payload is the batch, and it goes on for
-    ever. A watcher has no task to fail, so that a fault is logged, and polled again after growing pauses.
+    With a ``deadline``, it serves a deferred task: it fires one event, which is a batch, a fault or a time-out.
+    Without one, it serves an ``AssetWatcher``: it runs forever, and fires an event with a batch as payload after each
+    poll that finds something. A watcher has no task to fail, so a fault is logged and retried after growing pauses.
 
-    :param start: first moment of interest: an aware datetime or ISO 8601 string.
-    :param end: end of interest, exclusive.
-    :param lookback: without ``start``: how long before its first poll a watcher begins.
-    :param package_types: events of these package types only; shell patterns, as in the other filters.
-    :param repositories: events of these curated repositories only.
-    :param policies: events that one of these policies, by name or id, affected.
+    :param start: start of the search: an aware datetime or ISO 8601 string.
+    :param end: end of the search, exclusive.
+    :param lookback: without ``start``: how long before its first poll a watcher's search begins.
+    :param package_types: only events of these package types; shell patterns, as in the other filters.
+    :param repositories: only events of these curated repositories.
+    :param policies: only events that one of these policies, by name or id, affected.
     :param min_events: how many events make a batch.
-    :param sample_size: how many events of a batch are shown, those with the lowest ids.
-    :param include_personal_fields: show who asked for the package (``username``, ``user_mail``).
+    :param sample_size: how many events of a batch to include, those with the lowest ids.
+    :param include_personal_fields: include who asked for the package (``username``, ``user_mail``).
     :param settle_time: how long after its ``created_at`` an event can become visible.
-    :param poll_interval: seconds between two polls, of which a tenth is left to chance.
-    :param max_failures: polls in a row that may fail before a deferred task fails.
+    :param poll_interval: seconds between two polls, give or take a random tenth.
+    :param max_failures: how many failed polls in a row fail a deferred task.
     :param curation_conn_id: connection of type ``jfrog_curation``.
     :param deadline: when a deferred task times out.
-    :param cursor: where a poller of the same search left off.
+    :param cursor: the state of an earlier poller of the same search.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         if start is None and lookback is None:
             raise UndefinedWindowError(
-                "Neither start nor lookback was given, so it is not known since when events are new. Give an asset's "
-                "watcher lookback=timedelta(...)."
+                "Neither start nor lookback was given, so the search has no start. Give an asset's watcher "
+                "lookback=timedelta(...)."
             )
-        # All are JSON values from here on: they are stored in Airflow's database.
+        # Only JSON values from here on: Airflow stores them in its database.
         self.start = _text(start, "start")
         self.end = _text(end, "end")
         self.lookback = None if lookback is None else _seconds(lookback)
@@ -98,7 +98,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         self.cursor = dict(cursor) if cursor else None
         if self.poll_interval <= 0:
             raise InvalidArgumentError(f"poll_interval={poll_interval!r} is not a positive number of seconds.")
-        # Arguments are refused where they are written: in the DAG's file.
+        # Refuse invalid arguments when the DAG file is parsed.
         self._search(datetime.now(timezone.utc))
         self._began: datetime | None = None
         self._reached = self.cursor
@@ -106,7 +106,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         self._poller: Poller | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return how to make this trigger again: JSON values, and of the connection its id only."""
+        """Return how to create this trigger again: JSON values, and only the id of the connection."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -129,7 +129,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until there is something to say: once for a deferred task, and again and again for a watcher."""
+        """Poll until there is an event to fire: one for a deferred task, any number for a watcher."""
         if self.deadline is not None:
             yield await self._wait_for_task(to_utc(self.deadline))
             return
@@ -150,7 +150,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
                 batch = outcome.batch.as_dict(since=self._poller.search.start)
                 return _event({"status": "found", "batch": batch})
             if outcome.result is PollResult.LASTING:
-                # An event and no exception: Airflow would let soft_fail turn that into a skip.
+                # An event, not an exception: Airflow would let soft_fail turn that into a skip.
                 assert outcome.error is not None
                 return _event({"status": "fault", **describe(outcome.error)})
             if outcome.result is PollResult.OVER:
@@ -164,7 +164,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
 
     async def _watch(self) -> AsyncIterator[TriggerEvent]:
         cursor = StoredCursor(self.asset_store, self._searched(), self.log)
-        # Many watchers that start together do not poll together.
+        # Spread out the polls of watchers that start together.
         await asyncio.sleep(random.uniform(0, self.poll_interval))
         self._reached = await cursor.load() or self._reached
         while True:
@@ -174,7 +174,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
                 assert self._poller is not None
                 state = self._poller.state()
                 yield _event(outcome.batch.as_dict())
-                # Saved later, when the event cannot be lost any more: rather a batch twice than none.
+                # Saved later, once the event cannot be lost: better a batch twice than never.
                 cursor.keep(state, delivered=True)
                 pause = max(pause, cursor.persist_seconds)
             elif outcome.error is None:
@@ -193,7 +193,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         try:
             return await self._poll()
         except Exception as error:
-            # Whatever was wrong, the connection may have been changed meanwhile.
+            # Read the connection again next time: it may have been changed meanwhile.
             self._forget_connection()
             if known is not None and not getattr(error, "retry_task", True):
                 try:
@@ -221,12 +221,12 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
             connection = await connection_for_trigger(self.curation_conn_id)
         except AirflowNotFoundException:
             connection = None
-        # Kept, or the start would move while polls fail.
+        # Kept, so that the start does not move while polls fail.
         self._began = self._began or now
         search = self._search(self._began)
 
         def build() -> Poller:
-            # Imports and TLS settings take their time, which is not the event loop's.
+            # Imports and loading TLS settings take time, and must not block the event loop.
             from airflow_provider_curation.audit.polling.poller import POLL_RETRY
             from airflow_provider_curation.hooks.curation_audit import CurationAuditHook, no_connection
 
@@ -243,7 +243,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InvalidArgumentError):
                 raise
-            self.log.warning("The stored cursor cannot be read (%s); searching from %s again.", error, search.start)
+            self.log.warning("The stored cursor is not readable (%s); searching from %s again.", error, search.start)
             return hook.new_poller(search)
 
     def _search(self, began: datetime) -> Search:
@@ -264,7 +264,7 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
         return getattr(self, "asset_state_store", None)
 
     def _searched(self) -> list[Any]:
-        """Return what the cursor belongs to: with another connection or other filters a search begins anew."""
+        """Return what the cursor depends on: with another connection or other filters, the search starts over."""
         return [self.curation_conn_id, self.package_types, self.repositories, self.policies]
 
     def _tell_fault(self, outcome: Outcome) -> None:

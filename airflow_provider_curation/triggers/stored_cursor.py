@@ -1,4 +1,4 @@
-"""What of a watcher survives a killed triggerer: its cursor, in Airflow's asset state store."""
+"""Keeps a watcher's cursor in Airflow's asset state store, so that it survives a killed triggerer."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 _JITTER = 0.1
-#: Seconds after which an event that was handed to the triggerer is in Airflow's database.
+#: Seconds until an event that was handed to the triggerer is in Airflow's database.
 _PERSIST_SECONDS = 3.0
 #: Seconds between two saves of a cursor while nothing is found.
 _SAVE_EVERY = 60.0
 
 
 class StoredCursor:
-    """A watcher's cursor in Airflow's asset state store, and in memory where there is none (before Airflow 3.3).
+    """A watcher's cursor in Airflow's asset state store, or in memory if there is none (before Airflow 3.3).
 
     :param store: Airflow's store of the asset, if there is one.
-    :param searched: JSON values that the cursor belongs to.
+    :param searched: JSON values that identify the search.
     """
 
     def __init__(self, store: Any, searched: Sequence[Any], log: Any) -> None:
@@ -48,7 +48,7 @@ class StoredCursor:
             except ValueError as error:
                 self._remember_only(str(error))
             except Exception as error:
-                # To begin without it would repeat, or skip, what the last triggerer did.
+                # Starting without it would repeat, or skip, what the last triggerer did.
                 self._log.warning("The stored cursor cannot be read (%s); trying again in %.0f s.", error, pause)
                 await asyncio.sleep(jittered(pause))
                 pause = min(2 * pause, 60.0)
@@ -57,19 +57,19 @@ class StoredCursor:
         return None
 
     def keep(self, state: dict[str, Any] | None, delivered: bool = False) -> None:
-        """Note the cursor to be saved: soon if events were delivered, else now and then."""
+        """Note the cursor to save: soon if events were delivered, else once a minute."""
         self._kept = state
         self._urgent = self._urgent or delivered
 
     async def save(self) -> None:
-        """Save what was kept."""
+        """Save the cursor that was noted, if it is time."""
         if self._store is None or self._kept is None:
             return
         if not self._urgent and time.monotonic() - self._saved_at < _SAVE_EVERY:
             return
         try:
-            # The triggerer handles one message a round, and writes events to the database at a round's end. Once this
-            # one is answered, the last event's round has begun, and it is over when the next message is handled.
+            # The triggerer handles one message a round, and writes events to the database at the end of a round. Once
+            # this read is answered, the last event's round has begun; it is over when the next message is handled.
             await self._get()
             await self._set(self._kept)
         except Exception as error:
@@ -80,8 +80,8 @@ class StoredCursor:
     def _remember_only(self, why: str) -> None:
         self._store = None
         self._log.warning(
-            "The cursor is kept in memory only (%s): when the triggerer restarts, the search begins anew, which "
-            "repeats what is not older than lookback and misses what is.",
+            "The cursor is kept in memory only (%s): when the triggerer restarts, the search starts over. It repeats "
+            "events that are newer than lookback, and misses older ones.",
             why,
         )
 
@@ -98,5 +98,5 @@ class StoredCursor:
 
 
 def jittered(seconds: float) -> float:
-    """Return a duration that differs by up to a tenth, so that many watchers do not poll together."""
+    """Return a duration that differs by up to a tenth, so that watchers do not all poll at once."""
     return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)

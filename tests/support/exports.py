@@ -201,7 +201,7 @@ class Bucket:
         return dict(self.client.head_object(Bucket=self.name, Key=key))
 
     def assert_untouched(self) -> None:
-        """Hold that there is no object, no manifest and no open upload."""
+        """Check that there is no object, no manifest and no open upload."""
         assert self.objects() == []
         assert self.uploads() == []
 

@@ -81,8 +81,8 @@ def day_of(number: int, policies: int = 1) -> list[Event]:
 class Client:
     """Answers queries from a list, as the client does: bytes for the decoder, or an error.
 
-    :param rows: events that a CSV answer holds at the most; more are refused with their number.
-    :param cap: rows of policies that a CSV answer holds at the most: the last event may be cut.
+    :param rows: the most events in a CSV answer; more are refused with their number.
+    :param cap: the most rows of policies in a CSV answer: the last event may be cut.
     :param counts_rows: ``num_of_rows`` is a number of CSV rows, not of events.
     :param most: events of a window that fit into a CSV answer.
     :param holes: requests, by number from 0, that are answered without events and without a count.

@@ -63,7 +63,7 @@ def spread(number: int, window: Window = WEEK, first: int = 1, skewed: bool = Fa
 class Source:
     """Answers as servers do; every fault is a switch.
 
-    :param cap: events that the server gives at the most, whatever is asked for.
+    :param cap: the most events that the server gives, whatever is asked for.
     :param shorts: requests (by number) of which the answer holds so many events only.
     :param inclusive: the server counts the end in.
     :param whole_rows: a page's last event may be cut, and is left to the next one, as in CSV.

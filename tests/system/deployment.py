@@ -26,7 +26,7 @@ from tests.system.postgres import Postgres, postgres
 from tests.system.processes import AIRFLOW_3, Airflow, eventually, free_port
 
 BUCKET = "audit-archive"
-#: Seconds that a request is halted at the most, and boto waits for an answer.
+#: The longest that a request is halted, and that boto waits for an answer, in seconds.
 _PATIENCE = 400
 ENDS = ("success", "failed")
 #: Two of the slices that an export reads one after the other, of eleven pages each.
@@ -173,7 +173,7 @@ class Deployment:
         stream: str = "events",
         suffix: str = ".jsonl.gz",
     ) -> None:
-        """Hold that a place has these windows and nothing else, each with every event of the server's truth once."""
+        """Check that a place has these windows and nothing else, each with every event of the server's truth once."""
         self.assert_exported(place, [(span, stream, suffix) for span in spans], server or self.server)
 
     def assert_exported(self, place: str, exports: Iterable[Export], server: Simulator) -> None:
@@ -194,7 +194,7 @@ class Deployment:
         self.assert_nothing_left()
 
     def assert_nothing_left(self) -> None:
-        """Hold that no upload is open, and that no object is without its manifest, nor a manifest without an object."""
+        """Check that no upload is open, and that each object has its manifest, and each manifest its object."""
         assert self.bucket.uploads() == []
         objects = set(self.bucket.objects())
         manifests = {key for key in objects if "/_manifests/" in key}

@@ -22,7 +22,7 @@ class DeadlineAdapter(HTTPAdapter):
     """Ends each answer after a number of seconds, counted from the request: headers, body and all.
 
     :param seconds: from the request to the last byte of its answer.
-    :param connections: kept open at the most.
+    :param connections: the most connections to keep open.
     """
 
     def __init__(self, seconds: float, connections: int) -> None:

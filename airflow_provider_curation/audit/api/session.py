@@ -36,7 +36,7 @@ class PlatformSession(requests.Session):
     :param proxies: by scheme.
     :param trust_env: follow the environment's proxies, CA bundle and ``.netrc``.
     :param headers: sent with every request.
-    :param connections: kept open at the most.
+    :param connections: the most connections to keep open.
     :param answer_deadline: seconds from a request to the last byte of its answer.
     """
 
@@ -98,7 +98,7 @@ class PlatformSession(requests.Session):
 
 
 def host_of(url: str) -> str | None:
-    """Return a URL's host, with its port if it has one; ``None`` for what is no URL with a host."""
+    """Return a URL's host, with its port if it has one; ``None`` if it is not a URL with a host."""
     try:
         parts = urlsplit(url)
         return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname

@@ -17,7 +17,7 @@ class FindingKind(str, Enum):
     GAP = "gap"  # a time that no export covers
     OVERLAP = "overlap"  # a time that two exports of a series cover
     UNRECONCILED = "unreconciled"  # the server gave no count to compare the events with
-    FILTERED = "filtered"  # events were left out on purpose
+    FILTERED = "filtered"  # events were left out deliberately
     OBJECT_MISSING = "object_missing"  # a manifest without its object
     SIZE_DIFFERS = "size_differs"
     SHA256_DIFFERS = "sha256_differs"

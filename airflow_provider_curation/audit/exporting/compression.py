@@ -1,6 +1,6 @@
-"""Content in, an object's bytes out: compressed on the way, and repeatable.
+"""Compresses an object's content on its way to S3, repeatably.
 
-The same content always gives the same bytes: no time stamps, no names of the machine.
+The same content always gives the same bytes: no time stamps, no machine names.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Final
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 
-#: zlib's level. Level 1 is what makes exports of large windows quick; zstd packs better and is quicker still.
+#: Level 1 makes exports of large windows fast; zstd is faster still, and compresses better.
 GZIP_LEVEL: Final = 1
 ZSTD_LEVEL: Final = 3
 
 SUFFIXES: Final = {"gzip": ".gz", "zip": ".zip", "zstd": ".zst", "none": ""}
 
-# The first moment that a zip can name, so that a re-run gives identical bytes.
+# The earliest time that a zip can state: a fixed one, so that a re-run gives identical bytes.
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def compressor(compression: str, member: str) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
-    """Return what turns an object's content into its bytes.
+    """Return the function that turns an object's content into its bytes.
 
     :param compression: ``gzip``, ``zip``, ``zstd`` or ``none``.
     :param member: the name of the one file inside a zip.
@@ -90,7 +90,7 @@ def _set_level(entry: zipfile.ZipInfo) -> None:
 
 
 class _Outlet(io.RawIOBase):
-    """The unseekable file that a zip is written to; what was written can be taken away."""
+    """The unseekable file that a zip is written to, and from which written bytes are taken."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

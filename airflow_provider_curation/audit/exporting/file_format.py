@@ -1,4 +1,4 @@
-"""How an object is written: its format and its compression."""
+"""An object's file format and compression."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MEMBERS: Final = {"csv": CSV_MEMBER, "jsonl": "audit_packages.jsonl"}
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How an object is written: ``jsonl``, ``csv`` or ``parquet``, and its compression.
+    """An object's format (``jsonl``, ``csv`` or ``parquet``) and its compression.
 
-    :raises InvalidArgumentError: for a format, or a compression of it, that does not exist; it names the argument.
+    :raises InvalidArgumentError: for an unknown format, or a compression that it does not have; it names the argument.
     """
 
     name: str = "jsonl"
@@ -29,7 +29,7 @@ class FileFormat:
 
     @classmethod
     def of(cls, file_format: str, compression: str | None) -> FileFormat:
-        """Make a format of a user's arguments; no compression means the format's default."""
+        """Make a format from a user's arguments; without a compression, it is the format's default."""
         if file_format not in COMPRESSIONS:
             raise InvalidArgumentError(
                 f"file_format={file_format!r} is unknown; it is one of {', '.join(COMPRESSIONS)}."
@@ -52,14 +52,14 @@ class FileFormat:
 
     @property
     def writer(self) -> str | None:
-        """The library and version that the object's bytes depend on, where they do.
+        """The library and version that the object's bytes depend on, if they do.
 
         :raises MissingPackageError: without the format's extra.
         """
         return parquet.writer_name() if self.name == "parquet" else None
 
     def encoder(self) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
-        """Return what turns an export's content, JSON lines or CSV, into the object's bytes.
+        """Return the function that turns an export's content, JSON lines or CSV, into the object's bytes.
 
         :raises MissingPackageError: without the extra that the format or its compression needs.
         """

@@ -1,4 +1,4 @@
-"""A window's events as one object's bytes, and the facts about them that a manifest states."""
+"""Turns a window's events into one object's bytes, and collects the facts for its manifest."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ _TRIES: Final = 3
 
 
 class WindowExport:
-    """One try at exporting a window: its bytes, once, and what is known of them when they have all been read.
+    """One try at exporting a window: its bytes, which can be read once, and then the facts about them.
 
-    To compare it with an earlier export, read :meth:`open` to its end, also if no byte comes, and compare then:
-    ``reader.total_before`` and ``total_after`` are the server's counts, and ``facts()`` has them beside ``ids_digest``.
-    Filters that keep nothing, or an uncompressed object, give no byte on which an earlier comparison could rest.
+    To compare it with an earlier export, read :meth:`open` to its end first, even if it yields no bytes. Then
+    ``reader.total_before`` and ``total_after`` are the server's counts, and ``facts()`` has them with ``ids_digest``.
 
     :param stop: when set, reading ends with :class:`StoppedError`.
-    :param check: called once the window was read and reconciled, before the last bytes are given; raising in it keeps
-        the object from being completed.
+    :param check: called once the window was read and reconciled, before the last bytes are given; if it raises, the
+        object is not completed.
     :param retention: how long the server remembers events; reading a window that begins before that raises.
-    :raises InvalidArgumentError: for zstd without its package; nothing was asked for then.
+    :raises InvalidArgumentError: for zstd without its package, before any request.
     """
 
     def __init__(
@@ -81,19 +80,19 @@ class WindowExport:
 
     @property
     def tally(self) -> Tally:
-        """What was read and kept so far."""
+        """The events read and kept so far."""
         return self.reader.tally
 
     def open(self) -> ChunkReader:
         """Return an unseekable file of the object's bytes.
 
-        It ends only if the window was read whole and reconciled; else reading raises, see :meth:`WindowReader.pages`,
-        so that what uploads it never completes.
+        It reaches its end only if the window was read completely and reconciled. Otherwise reading raises (see
+        :meth:`WindowReader.pages`), so that an upload never completes.
         """
         return ChunkReader(self._guarded(self.object.through(self._encode(self.content.through(self._content())))))
 
     def facts(self) -> dict[str, Any]:
-        """Return what a manifest says of the window and the bytes, by its names; they are all known once read."""
+        """Return the manifest's facts about the window and the bytes, by name; complete once everything is read."""
         tally, reader = self.tally, self.reader
         return {
             "start": format_utc(self.window.start),
@@ -126,7 +125,7 @@ class WindowExport:
         header_due = isinstance(self._source, CsvSource)
         for page in self.reader.pages():
             if header_due and isinstance(page, CsvPage) and page.count:
-                # Of an answer with rows: only there the header is sure to have its line break.
+                # From an answer with rows: only there is the header sure to have its line break.
                 yield page.header
                 header_due = False
             yield from page.chunks(_CHUNK_BYTES)
@@ -149,18 +148,18 @@ class WindowExport:
 def export_until_whole(
     begin: Callable[[], WindowExport], keep: Callable[[WindowExport], None], *, forgetting: bool = False
 ) -> WindowExport:
-    """Export a window, again from its beginning if its events changed while they were read.
+    """Export a window, and start over if its events changed while they were read.
 
     :param begin: makes a new try.
-    :param keep: reads a try's bytes and puts them where they belong; it leaves nothing behind when reading raises.
+    :param keep: reads a try's bytes and stores them; it leaves nothing behind if reading raises.
     :param forgetting: the server is forgetting the window, and what is left of it is wanted.
-    :raises IncompleteExportError: if no try added up to the server's count, or the server counts fewer events than it
-        did in a try before and is not ``forgetting``.
+    :raises IncompleteExportError: if no try added up to the server's count, or if the server counts fewer events than
+        in an earlier try, unless ``forgetting``.
     """
     earlier: int | None = None
     for number in range(1, _TRIES + 1):
         export = begin()
-        # Events that go while the window is read are not made good by reading it without them.
+        # If events disappear during a try, the next one must not succeed without them.
         export.reader.counts.earlier = None if forgetting else earlier
         try:
             keep(export)
@@ -168,7 +167,7 @@ def export_until_whole(
         except IncompleteExportError as error:
             if number == _TRIES:
                 raise
-            log.warning("Try %d of %d did not add up, and is made again: %s", number, _TRIES, error)
+            log.warning("Try %d of %d did not add up; starting over: %s", number, _TRIES, error)
             counts = (earlier, export.reader.total_before, export.reader.total_after)
             earlier = max((count for count in counts if count is not None), default=None)
     return export

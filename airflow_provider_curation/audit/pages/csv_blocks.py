@@ -43,7 +43,7 @@ def read_blocks(asked: Asked, member: IO[bytes], limits: Limits) -> Iterator[Blo
             end = reader.line_num
             lines_of.append(end - done)
             done = end
-            # The block's last line may end in the midst of a record, which then goes on in the next block.
+            # The block's last line may end in the middle of a record, which then goes on in the next block.
             if end == lines.given:
                 break
         if not rows:

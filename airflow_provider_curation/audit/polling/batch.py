@@ -1,4 +1,4 @@
-"""The wanted events that a poll found: a batch to hand on, and those that still wait for others to make one."""
+"""The wanted events that polls find: a finished batch, and those still waiting until a batch is full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True)
 class Batch:
-    """Wanted events that were found.
+    """The wanted events that one or more polls found.
 
     :param since: the second of the earliest one.
     :param until: the second after the latest one, so that ``[since, until)`` holds them all.
@@ -50,9 +50,9 @@ class Batch:
 
 
 class PendingBatch:
-    """Wanted events that wait for others to make a batch: their number, their ends and a sample.
+    """Wanted events that wait until there are enough for a batch: their number, first and last, and a sample.
 
-    :param state: what :meth:`state` of an earlier one returned.
+    :param state: the :meth:`state` of an earlier instance, to go on from.
     """
 
     def __init__(self, search: Search, state: Mapping[str, Any] | None = None) -> None:
@@ -62,7 +62,7 @@ class PendingBatch:
         self._seconds: tuple[str, str] | None = tuple(state["seconds"]) if state else None
         self._size = search.sample_size
         self._hidden: Sequence[str] = () if search.personal_fields else PERSONAL_FIELDS
-        # The state may hold people who were shown when it was stored, and no longer are.
+        # The state may contain personal fields that were shown when it was stored, but no longer are.
         self._sample = {event["id"]: self._shown(event) for event in state.get("sample", ())}
 
     def state(self) -> dict[str, Any]:

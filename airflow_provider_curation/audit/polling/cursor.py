@@ -1,4 +1,4 @@
-"""What a poller knows of its window: where reading goes on, and the events of each second that may still gain some."""
+"""What a poller remembers of its window: where to read on, and the events of each second that may still get more."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _VERSION = 1
 
 
 class Cursor:
-    """The events that are known inside the overlap of two polls, by the second of their ``created_at``.
+    """The known events inside the overlap of two polls, by the second of their ``created_at``.
 
-    :param since: nothing that is new can have been created before.
+    :param since: no new event can have been created before this moment.
     """
 
     def __init__(self, since: datetime) -> None:
         self.since = since
-        #: The latest second of which the server has shown an event, in the server's own time.
+        #: The latest second with a known event, in the server's own time.
         self.newest: str | None = None
-        #: Of each second inside the overlap: events, and the highest id.
+        #: For each second inside the overlap: the number of events, and the highest id.
         self._seconds: dict[str, tuple[int, int]] = {}
         #: Wanted events inside the overlap that were put into a batch, with their seconds.
         self._given: dict[int, str] = {}
@@ -43,7 +43,7 @@ class Cursor:
             "version": _VERSION,
             "since": format_utc(self.since),
             "newest": self.newest,
-            # Seconds are counted back from the newest, and ids are differences: a burst makes thousands of them.
+            # Seconds are stored relative to the newest, and ids as differences, since a burst has thousands of them.
             "seconds": [[_ago(newest, second), *known] for second, known in sorted(self._seconds.items())],
             "given": [[_ago(newest, second), *_differences(ids)] for second, ids in sorted(given.items())],
         }
@@ -52,7 +52,7 @@ class Cursor:
     def restored(cls, state: Mapping[str, Any]) -> Cursor:
         """Return the cursor that :meth:`state` described.
 
-        :raises ValueError: for a cursor of another version; KeyError and TypeError for one that is damaged.
+        :raises ValueError: if the cursor has another version; KeyError or TypeError if it is damaged.
         """
         if state.get("version") != _VERSION:
             raise ValueError(f"a cursor of version {state.get('version')}, not {_VERSION}")
@@ -87,12 +87,12 @@ class Cursor:
         return True
 
     def forget(self, window: Window) -> None:
-        """Forget what is known of a window's seconds, which is read anew; events that were given stay given."""
+        """Forget the known events of a window before it is read again; events already in a batch stay marked."""
         for second in self._inside(window):
             del self._seconds[second]
 
     def advance(self, since: datetime) -> None:
-        """Move on to a later moment: nothing that is new can have been created before it."""
+        """Move on to a later moment, before which no new event can have been created."""
         if since > self.since:
             self.since = since
             before = format_utc(since)
@@ -100,15 +100,15 @@ class Cursor:
             self._given = {number: second for number, second in self._given.items() if second >= before}
 
     def known(self, window: Window) -> int:
-        """Return how many events of a window are known."""
+        """Return the number of known events in a window."""
         return sum(count for count, _ in self._inside(window).values())
 
     def last_id(self, window: Window) -> int:
-        """Return the highest id that is known in a window, which must hold an event."""
+        """Return the highest known id in a window, which must contain a known event."""
         return max(highest for _, highest in self._inside(window).values())
 
     def last_second(self, window: Window) -> str | None:
-        """Return the latest second of a window of which an event is known."""
+        """Return the latest second of a window that has a known event."""
         return max(self._inside(window), default=None)
 
     def _inside(self, window: Window) -> dict[str, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""How a poll ended, the same for a sensor's poke and for a trigger."""
+"""The outcomes of a poll, shared by the sensor's poke and the trigger."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from enum import Enum
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.polling.batch import Batch
 
-#: Polls in a row that may fail in passing before the fault counts as lasting.
+#: Consecutive polls that may fail before a passing fault counts as a lasting one.
 MAX_FAILURES = 10
-#: Seconds that a server's Retry-After is followed for at the most.
+#: The longest Retry-After of a server that is followed, in seconds.
 LONGEST_PAUSE = 600.0
 
 
@@ -20,18 +20,18 @@ class PollResult(str, Enum):
 
     FOUND = "found"  # a batch
     NOTHING = "nothing"  # not enough events yet
-    OVER = "over"  # not enough events, and none can be added any more
-    PASSING = "passing"  # a fault that the next poll may not meet
-    LASTING = "lasting"  # a fault that the next poll would meet again, or one too many passing ones
+    OVER = "over"  # not enough events, and no more can be added
+    PASSING = "passing"  # failed, but the next poll may succeed
+    LASTING = "lasting"  # failed, and the next poll would too, or too many polls in a row have failed
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a poll ended.
 
-    :param batch: what was found.
-    :param error: the fault.
-    :param failures: polls in a row that failed, this one included.
+    :param batch: the events that were found.
+    :param error: why the poll failed.
+    :param failures: consecutive failed polls, including this one.
     """
 
     result: PollResult
@@ -40,15 +40,15 @@ class Outcome:
     failures: int = 0
 
     def pause(self, interval: float) -> float:
-        """Return the seconds until the next poll: longer if the server asked for it."""
+        """Return the seconds until the next poll: ``interval``, or longer if the server asked for it."""
         asked_for = getattr(self.error, "retry_after", None) or 0.0
         return max(interval, min(asked_for, LONGEST_PAUSE))
 
 
 class Judge:
-    """Judges how polls end, and counts those that fail in a row.
+    """Classifies how polls end, and counts consecutive failures.
 
-    :param max_failures: how many passing faults in a row make a lasting one.
+    :param max_failures: how many consecutive passing faults make a lasting one.
     """
 
     def __init__(self, max_failures: int = MAX_FAILURES, failures: int = 0) -> None:
@@ -56,9 +56,9 @@ class Judge:
         self._max_failures = max_failures
 
     def success(self, batch: Batch | None, over: bool) -> Outcome:
-        """Judge a poll that was answered.
+        """Return the outcome of a poll that was answered.
 
-        :param over: no event can be added any more.
+        :param over: no more events can be added.
         """
         self.failures = 0
         if batch is not None:
@@ -66,7 +66,7 @@ class Judge:
         return Outcome(PollResult.OVER if over else PollResult.NOTHING)
 
     def fault(self, error: Exception) -> Outcome:
-        """Judge a poll that failed: if no retry of the task can help, another poll cannot either."""
+        """Return the outcome of a failed poll; if retrying the task cannot help, neither can another poll."""
         self.failures += 1
         passing = getattr(error, "retry_task", True) and self.failures < self._max_failures
         return Outcome(PollResult.PASSING if passing else PollResult.LASTING, error=error, failures=self.failures)
@@ -83,7 +83,7 @@ def revive(described: Mapping[str, str]) -> errors.CurationAuditError:
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, errors.CurationAuditError)):
         return errors.PollFailedError(f"{name}: {message}")
-    # What it was raised with did not travel: its text did.
+    # Only the message was stored, not the constructor's arguments.
     error: errors.CurationAuditError = kind.__new__(kind)
     error.args = (message,)
     return error

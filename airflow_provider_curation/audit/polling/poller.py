@@ -29,48 +29,48 @@ from airflow_provider_curation.audit.window import Window, to_utc
 
 log = logging.getLogger(__name__)
 
-#: A poll is itself tried again soon, so its requests give up early.
+#: The next poll comes soon anyway, so requests give up early.
 POLL_RETRY = RetryPolicy(attempts=3, longest_wait=5.0, longest_retry_after=5.0)
-#: By how much the server's clock may differ from this machine's without an event being missed.
+#: How far the server's clock may be off from this machine's without an event being missed.
 CLOCKS_APART = timedelta(hours=1)
 #: How often a server that shows no events at all is asked whether it is entitled to Curation.
 _ENTITLEMENT_EVERY = timedelta(hours=1)
 #: Pages of new events that are read one by one; more are read in slices, several pages in flight.
 _PAGES_ONE_BY_ONE = 3
-#: Requests for new events in a poll, if the server goes on finding more; the next poll goes on from there.
+#: The most requests for new events in one poll; the next poll goes on from there.
 _ROUNDS = 20
-#: Polls in a row that may read other events than the server counts before that is an error.
+#: Consecutive polls that may disagree with the server's count before it is an error.
 _DISAGREEMENTS = 3
-#: How far behind a poller reads part after part, and how many events a part has: what bounds its memory.
+#: A poller that is further behind than this reads part after part, of about so many events: this bounds its memory.
 _BEHIND = timedelta(hours=1)
 _PART_EVENTS = 20_000
 _SECOND = timedelta(seconds=1)
 
 
 class _Reading(Enum):
-    """How far the reading of a window came, if it came to anything."""
+    """How far the reading of a window got."""
 
-    WHOLE = "whole"  # as many events are known as the server counts
-    MOVING = "moving"  # events come while they are read: the window has not settled
-    UNFINISHED = "unfinished"  # more than one poll reads
+    WHOLE = "whole"  # the known events are as many as the server counts
+    MOVING = "moving"  # events arrive during the read: the window has not settled
+    UNFINISHED = "unfinished"  # too many events for one poll
 
 
 class Poller:
-    """Finds what is new at each poll; its memory is bounded by the events of the settle time.
+    """Finds new events at each poll; its memory is bounded by the events of the settle time.
 
-    :param source: pages with marks, of events that the search wants.
-    :param state: what :meth:`state` of an earlier poller returned.
+    :param source: pages with marks, of the events that the search wants.
+    :param state: the :meth:`state` of an earlier poller, to go on from.
     """
 
     def __init__(self, source: JsonSource, search: Search, state: Mapping[str, Any] | None = None) -> None:
         self.search = search
-        #: Whether the last poll left nothing unread, but what came meanwhile.
+        #: Whether the last poll read everything that was there.
         self.caught_up = False
         self._source = source
         self._stop = threading.Event()
         self._entitlement_asked: datetime | None = None
         self._cursor = Cursor.restored(state) if state else Cursor(search.start)
-        #: Polls in a row that ended where the one before did, since the server counts other events than it gives.
+        #: Consecutive polls that made no progress, because the server's count and its events disagree.
         self._disagreements: int = state.get("disagreements", 0) if state else 0
         self._pending = PendingBatch(search, state.get("pending") if state else None)
 
@@ -84,14 +84,14 @@ class Poller:
         concurrency: int = 4,
         state: Mapping[str, Any] | None = None,
     ) -> Poller:
-        """Make a poller that asks a client."""
+        """Make a poller that reads through a client."""
         source = JsonSource(client, wanted=search.wanted, rows=page_size, concurrency=concurrency, marked=True)
         return cls(source, search, state)
 
     def poll(self, now: datetime | None = None) -> Batch | None:
-        """Read what is new, and return a batch if enough wanted events have come together.
+        """Read what is new, and return a batch once there are enough wanted events.
 
-        After an error nothing is lost: the next poll goes on where this one failed.
+        An error loses nothing: the next poll goes on where this one failed.
 
         :raises IncompleteExportError: if several polls in a row read other events than the server counts.
         :raises CurationAuditError: its subclasses name the fault.
@@ -102,7 +102,7 @@ class Poller:
             self.caught_up = self._read_on(now)
         except IncompleteExportError as error:
             self._disagreements += 1
-            # What was found is true all the same: it is given first.
+            # The events found so far are real: return them first.
             if self._disagreements >= _DISAGREEMENTS and self._pending.count < self.search.min_events:
                 raise
             log.warning("%s", error)
@@ -113,11 +113,11 @@ class Poller:
         return batch
 
     def over(self, now: datetime) -> bool:
-        """Return whether no event can be added any more and the last poll read them all."""
+        """Return whether no more events can be added, and the last poll read all there are."""
         return self.caught_up and self.search.over(now)
 
     def state(self) -> dict[str, Any]:
-        """Return as JSON values where reading goes on, what is known of the overlap, and what waits for a batch."""
+        """Return, as JSON values, where to read on, the known events of the overlap, and those waiting for a batch."""
         state = self._cursor.state()
         if self._disagreements:
             state["disagreements"] = self._disagreements
@@ -142,7 +142,7 @@ class Poller:
         total = self._source.count(behind, self._stop).total
         parts = 6 if total is None else -(-total // _PART_EVENTS)
         first = next(behind.divide(parts))
-        # Wider than the overlap of the next part, or reading would not get on.
+        # Wider than the overlap with the next part, or reading would make no progress.
         return Window(first.start, min(max(first.end, first.start + 2 * self.search.settle_time), window.end))
 
     def _advance(self, part: Window, window: Window, now: datetime) -> None:
@@ -151,7 +151,7 @@ class Poller:
         if part != window:
             since = part.end - settle
         else:
-            # Quiet that lasts: no further back than clocks can differ.
+            # If nothing happens for long, go back no further than clocks can differ.
             since = min(now, window.end) - settle - CLOCKS_APART
             if (newest := self._cursor.newest) is not None:
                 # The server's own time: right whatever this machine's clock says.
@@ -161,9 +161,9 @@ class Poller:
     # Reading
 
     def _read_on(self, now: datetime) -> bool:
-        """Read part after part; return whether it reached the end of what there is.
+        """Read part after part; return whether the last one was read to its end.
 
-        :raises IncompleteExportError: if the server counts other events in a part than it gives.
+        :raises IncompleteExportError: if the server's count of a part and its events disagree.
         """
         while window := self._window(now):
             part = self._part(window, now)
@@ -179,7 +179,7 @@ class Poller:
     def _catch_up(self, window: Window, now: datetime) -> _Reading:
         """Read until the server counts no more events than are known.
 
-        :raises IncompleteExportError: if it never does, though it gives no others.
+        :raises IncompleteExportError: if it keeps counting more, but gives no others.
         """
         tries = 3
         begun_with = self._cursor.known(window)
@@ -207,13 +207,13 @@ class Poller:
             log.info("%s holds more events than one poll reads; the next poll goes on.", window)
             return _Reading.UNFINISHED
         if known > begun_with and now < window.end + self.search.settle_time:
-            log.info("Events of %s come and go while they are read; the next poll goes on.", window)
+            log.info("Events of %s change while they are read; the next poll goes on.", window)
             return _Reading.MOVING
-        counts = "gives no count, and other events each time" if page.total is None else f"counts {page.total}"
+        counts = "gives no count, and different events each time" if page.total is None else f"counts {page.total}"
         raise IncompleteExportError(
-            f"Polling {window}: {known} events were read, but the server {counts}, and reading again did not mend it. "
-            "The search goes no further until the two agree. If it lasts, compare the numbers with the server's own "
-            "audit page; a search that begins after this window can go on meanwhile."
+            f"Polling {window}: {known} events were read, but the server {counts}, and reading again did not help. "
+            "The search stops here until the two agree. If this lasts, compare the numbers with the server's own "
+            "audit page; a search that begins after this window can run meanwhile."
         )
 
     def _go_on(self, window: Window, page: Page) -> bool:
@@ -228,7 +228,7 @@ class Poller:
         return left == 0
 
     def _ends(self, window: Window) -> bool:
-        """Ask again whether nothing is new: without a count, an end is believed only when it was seen twice."""
+        """Ask again whether nothing is new: without a count, the end must be seen twice."""
         known = self._cursor.known(window)
         page = self._source.tail(window, known, self._stop)
         page.body.close()
@@ -237,7 +237,7 @@ class Poller:
         return page.count == 1 and page.first is not None and page.first[0] == self._cursor.last_id(window)
 
     def _find_late(self, window: Window, total: int | None) -> bool:
-        """Read the parts of the window that hold other events than are known; all of it if it is small."""
+        """Read the parts of the window whose count differs from the known events; all of it if it is small."""
         if total is None or self._cursor.known(window) <= _PAGES_ONE_BY_ONE * self._source.rows:
             self._read(window)
             return False
@@ -247,7 +247,7 @@ class Poller:
         return False
 
     def _differing(self, window: Window) -> list[Window]:
-        """Return small parts in which the server counts other events than are known."""
+        """Return small parts in which the server's count differs from the known events."""
         known = self._cursor.known(window)
         total = self._source.count(window, self._stop).total
         if total == known:
@@ -257,18 +257,18 @@ class Poller:
         return [part for half in window.divide(2) for part in self._differing(half)]
 
     def _read(self, window: Window) -> None:
-        """Read a window anew. What is known of its seconds is replaced, and events that were given stay given."""
+        """Read a window again, which replaces its known events; events already in a batch are not given twice."""
         self._cursor.forget(window)
         reader = WindowReader(self._source, window, self._stop)
         try:
             for page in reader.pages():
                 self._take(page)
         except IncompleteExportError as error:
-            # The window is open: events come while it is read. What was read is true, and the count shows the rest.
-            log.debug("Read while events came: %s", error)
+            # The window is open, so events may arrive meanwhile. What was read is real; the next count shows the rest.
+            log.debug("Events arrived during the read: %s", error)
 
     def _take(self, page: Page) -> None:
-        """Count a page's events, and put the wanted ones that were not given yet into the batch."""
+        """Count a page's events, and add the wanted ones to the batch unless they were given before."""
         self._cursor.note(page.read)
         for line, mark in zip(page.lines(), page.kept, strict=True):
             if self._cursor.give(mark):

@@ -1,4 +1,4 @@
-"""Which events are looked for."""
+"""The events that a poller looks for."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ class Search:
         check_duration(self.settle_time, "settle_time")
 
     def over(self, now: datetime) -> bool:
-        """Say whether no event can be added any more."""
+        """Return whether the window has ended and settled, so that no event can be added any more."""
         return self.end is not None and now >= self.end + self.settle_time

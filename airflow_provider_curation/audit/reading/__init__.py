@@ -1,1 +1,1 @@
-"""A window, read as pages and proven whole."""
+"""Reads a window as pages, and proves that it is complete."""

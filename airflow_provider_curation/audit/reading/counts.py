@@ -1,4 +1,4 @@
-"""What the server counts in a window before and after it is read, span by span, and what those counts prove.
+"""The server's counts of a window before and after reading, span by span, compared with the events that were read.
 
 A span is what the server answers in one count: at most 144 hours of the window.
 """
@@ -25,10 +25,10 @@ from airflow_provider_curation.audit.window import Window, format_utc
 log = logging.getLogger(__name__)
 
 _SECOND = timedelta(seconds=1)
-#: Slices of a span after which its count is checked, if much fewer events were found than it promised.
+#: Slices of a span after which its count is checked, if far fewer events were found than it promised.
 _SLICES_UNCHECKED: Final = 256
 
-#: Counts several windows, and returns what the server says of each, in their order.
+#: Counts several windows; returns the server's answers in the same order.
 CountAll = Callable[[Sequence[Window]], list[Counted]]
 
 
@@ -36,10 +36,10 @@ CountAll = Callable[[Sequence[Window]], list[Counted]]
 class Span:
     """A part of the window that the server answers in one count.
 
-    :param before: events that the server counted before reading; ``None`` if it gave no count.
-    :param after: the same, after reading.
+    :param before: the server's count of events before reading; ``None`` if it gave none.
+    :param after: its count after reading.
     :param read: events read.
-    :param newest: the highest id of an event that the server showed while it counted; ``None`` if it showed none.
+    :param newest: the highest event id that the server showed with its counts; ``None`` if it showed none.
     :param highest: the highest id that was read.
     :param slices: slices read.
     """
@@ -84,7 +84,7 @@ class WindowCounts:
 
     @property
     def reconciled(self) -> bool:
-        """Whether every span has as many events as the server counted before and after."""
+        """Whether, in every span, the events read are as many as the server counted before and after."""
         return all(span.reconciled for span in self.spans)
 
     def count_before(self, count_all: CountAll) -> None:
@@ -93,8 +93,8 @@ class WindowCounts:
         :raises ExpiredWindowError: if the server may have forgotten a part of the window when it counted.
         :raises IncompleteExportError: if it counted more events in an earlier reading.
         :raises NotEntitledError: if it counts no events because it is not entitled to Curation.
-        :raises UnexpectedAnswerError: if it counts events that cannot be asked for.
-        :raises ContradictoryAnswerError: if it counts more events than there can be.
+        :raises UnexpectedAnswerError: if it counts events that no window can address.
+        :raises ContradictoryAnswerError: if it counts more events than are plausible.
         """
         for span, counted in zip(self.spans, self._count(count_all), strict=True):
             check_plausible(Asked(AUDIT_PATH, span.window), span.window, counted.total)
@@ -108,7 +108,7 @@ class WindowCounts:
             log.warning("The server gives no total_count for %s: the export cannot be reconciled with it.", self.window)
 
     def count_after(self, count_all: CountAll) -> None:
-        """Count every span again, and compare what was read with both counts and with the events shown beside them.
+        """Count every span again, and compare the events read with both counts and with the newest event shown.
 
         :raises IncompleteExportError: if they differ.
         :raises NotEntitledError: as :meth:`count_before`.
@@ -131,15 +131,15 @@ class WindowCounts:
                 raise IncompleteExportError(
                     f"{span.window}: the server showed event {span.newest} when it was asked to count, but "
                     f"{'no event' if span.highest is None else f'none above {span.highest}'} was read. Export the "
-                    "window again; if it lasts, compare it with the server's own audit page."
+                    "window again; if this lasts, compare it with the server's own audit page."
                 )
 
     def finish_slice(self, span: Span, end: datetime, count_all: CountAll) -> None:
-        """Note that a span was read up to ``end``, and check that its count is not far from what was found so far.
+        """Note that a span was read up to ``end``, and check that its count is not far off.
 
-        A count that is wrong by orders of magnitude would be found out only after as many slices as it promises.
+        Without this check, a count that is far too high would keep the reader busy for as many slices as it promises.
 
-        :raises IncompleteExportError: if the events read and the count of the rest are not the span's count.
+        :raises IncompleteExportError: if the events read and the count of the rest do not add up to the span's count.
         """
         span.slices += 1
         if span.before is None or span.slices < _SLICES_UNCHECKED or span.slices & (span.slices - 1):
@@ -152,7 +152,7 @@ class WindowCounts:
             raise IncompleteExportError(
                 f"{span.window}: the server counted {span.before} events, but {span.read} were read up to "
                 f"{format_utc(end)}, and it counts {rest.total} from there on. Export the window again once it has "
-                "settled; if it lasts, compare the numbers with the server's own audit page."
+                "settled; if this lasts, compare the numbers with the server's own audit page."
             )
 
     def _count(self, count_all: CountAll) -> list[Counted]:
@@ -162,9 +162,9 @@ class WindowCounts:
         return counts if self._source.end_inclusive == inclusive else self._count(count_all)
 
     def _check_forgotten(self) -> None:
-        """Check that the server knew the whole window when it counted.
+        """Check that the server still remembered the whole window when it counted.
 
-        If it did not, the count after reading agrees with the one before, and both miss the same events.
+        If it did not, the counts before and after reading agree, and both miss the same events.
         """
         if self._retention is not None:
             check_remembered(self.window, self._retention, datetime.now(timezone.utc))
@@ -177,7 +177,7 @@ class WindowCounts:
             )
 
     def _check_last_seconds(self, count_all: CountAll) -> None:
-        """Check that no event lies between the last second that is asked for and the end, where ends are inclusive.
+        """Where ends are inclusive, check that no event lies between the last second that is asked for and the end.
 
         If one does, the server keeps fractions of seconds that it does not show.
         """

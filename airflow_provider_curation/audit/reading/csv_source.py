@@ -23,7 +23,7 @@ from airflow_provider_curation.audit.window import Window
 
 
 class CsvSource:
-    """Pages of CSV; see :class:`PageSource`. Counts are asked for in JSON, since CSV has none.
+    """Pages of CSV; see :class:`PageSource`. Counts come from JSON requests, since CSV has none.
 
     The first answers show whether the server gives 500,000 events at a time, or fewer.
     """
@@ -47,7 +47,7 @@ class CsvSource:
         self._dry_run = dry_run
         self._wanted = wanted or None
         self._treatment = treatment or None
-        #: Counts, and shows each slice's newest event: neither can be asked for in CSV.
+        #: For counts and each slice's newest event, which CSV does not have.
         self._json = JsonSource(client, dry_run=dry_run, concurrency=concurrency)
         self._header: bytes | None = None
         self._line_break = b"\n"
@@ -62,7 +62,7 @@ class CsvSource:
 
     @property
     def end_inclusive(self) -> bool:
-        """The server includes events at a window's end; one answer in JSON or CSV shows it for both."""
+        """Whether the server includes events at a window's end; one answer, in JSON or CSV, shows it for both."""
         return self._json.end_inclusive
 
     @end_inclusive.setter
@@ -105,7 +105,7 @@ class CsvSource:
     def _csv(
         self, window: Window, offset: int, remaining: int | None, stop: threading.Event, overlaps: bool
     ) -> CsvPage:
-        # Every server gives a few events at once; for more, ask as if the server gave 500,000.
+        # Every server gives a few events in one answer; for more, ask as if it gave 500,000.
         few = remaining is not None and remaining <= CSV_ROWS_OLDER
         rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)

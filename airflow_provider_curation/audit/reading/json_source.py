@@ -41,7 +41,7 @@ class JsonSource:
         concurrency: int = 4,
         marked: bool = False,
     ) -> None:
-        # A page of one event would be all overlap.
+        # A page of one event would be nothing but overlap.
         self.rows = max(rows, self.overlap + 1)
         self.end_inclusive = False
         self._client = client
@@ -50,7 +50,7 @@ class JsonSource:
         self._treatment = treatment or None
         self._concurrency = concurrency
         self._marked = marked
-        # Threads that decode side by side only fight for the interpreter, and each would hold a page in memory.
+        # Threads that decode in parallel only compete for the interpreter, and each would hold a page in memory.
         self._decoding = threading.Lock()
 
     @property
@@ -67,7 +67,7 @@ class JsonSource:
 
     def newest(self, window: Window, stop: threading.Event) -> Page:
         """Return a page of the window's newest event, with the window's total."""
-        # The newest event also shows an inclusive end, at no extra request.
+        # The newest event also reveals an inclusive end, without an extra request.
         inclusive = self.end_inclusive
         query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
 
@@ -89,7 +89,7 @@ class JsonSource:
         return self._json(window, offset, self.rows, stop, include_total=False, overlaps=True)
 
     def tail(self, window: Window, known: int, stop: threading.Event) -> Page:
-        """Return the page behind the events that are known, with the total; it begins with the last one of them."""
+        """Return the page that begins with the last known event, with the total."""
         inclusive = self.end_inclusive
         try:
             return self._json(window, max(known - 1, 0), self.rows, stop, include_total=True, overlaps=known > 0)
@@ -127,10 +127,10 @@ class JsonSource:
 
 
 def _consistent(query: Query, page: Page) -> Page:
-    """Return a page whose total goes with its window and its events.
+    """Return the page, after checking that its total agrees with its window and its events.
 
-    :raises ContradictoryAnswerError: for a total that cannot be, for more events than it counts, or for none where it
-        counts some.
+    :raises ContradictoryAnswerError: if the total is not plausible, or smaller than the events given, or counts events
+        where the page has none.
     """
     check_plausible(query.asked, query.window, page.total)
     if page.total is not None:

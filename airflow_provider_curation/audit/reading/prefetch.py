@@ -1,4 +1,4 @@
-"""Pages in flight: asked for ahead, in order, by a bounded number of threads."""
+"""Requests pages ahead of time, in order, with a bounded number of threads."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from airflow_provider_curation.audit.window import Window
 _R = TypeVar("_R")
 
 _POLL_SECONDS = 0.2
-#: Pages that are asked for ahead of a free place, so that none stays empty while the caller compresses or uploads.
+#: Pages queued beyond those in flight, so that no thread is idle while the caller compresses or uploads.
 _AHEAD = 2
-#: Pages that may wait for their turn, for each one in flight.
+#: Pages that may wait to be used, for each one in flight.
 _WAITING = 3
 
 
 class Requests:
     """Makes a source's requests in threads, at most its ``concurrency`` at a time.
 
-    :param window: what is read, for messages.
+    :param window: the window being read, for messages.
     :param stop: when set, waiting for an answer ends with :class:`StoppedError`.
     """
 
@@ -41,7 +41,7 @@ class Requests:
         self._pool = ThreadPoolExecutor(max_workers=max(source.concurrency, 1), thread_name_prefix="curation-audit")
 
     def submit(self, call: Callable[..., _R], *args: object) -> Future[_R]:
-        """Make a request in a thread; ``call`` gets the event that ends it as its last argument."""
+        """Make a request in a thread; the last argument that ``call`` gets is the event that ends it."""
         return self._pool.submit(partial(self._in_turn, call, *args, self._closing))
 
     def take(self, future: Future[_R]) -> _R:
@@ -60,27 +60,27 @@ class Requests:
                     return future.result()
 
     def count_all(self, windows: Sequence[Window]) -> list[Counted]:
-        """Return the server's counts of several windows, which are asked for side by side."""
+        """Return the server's counts of several windows, requested in parallel."""
         asked = [self.submit(self._source.count, window) for window in windows]
         return [self.take(future) for future in asked]
 
     def close(self) -> None:
-        """End the requests in flight, without waiting for them, and make no more."""
+        """Abort the requests in flight, without waiting for them, and make no more."""
         self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_turn(self, call: Callable[..., _R], *args: object) -> _R:
-        """Make a request now, or after the others once the source wants only one at a time."""
+        """Make a request now, or in turn if the source allows only one at a time."""
         if self._source.concurrency > 1:
             return call(*args)
         with self._one_at_a_time:
             if self._closing.is_set():
-                raise StoppedError(f"Reading {self._window} has ended; this request is not made any more.")
+                raise StoppedError(f"Reading {self._window} has ended; this request is no longer needed.")
             return call(*args)
 
 
 class Prefetch:
-    """The pages of a plan's slices that were asked for and not used yet."""
+    """The pages of a plan's slices that were requested ahead, and not used yet."""
 
     def __init__(self, source: PageSource, plan: SlicePlan, requests: Requests) -> None:
         self._source = source
@@ -90,7 +90,7 @@ class Prefetch:
         self._others: dict[Slice, deque[tuple[int, Future[Page]]]] = {}
 
     def refill(self) -> None:
-        """Ask for more pages, in the order in which they are wanted, until enough are in flight."""
+        """Request more pages, in the order in which they will be used, until enough are in flight."""
         limit = self._source.concurrency
         while self._has_room(limit):
             for part, first in self._firsts.items():
@@ -106,7 +106,7 @@ class Prefetch:
                 self._others.setdefault(request.part, deque()).append((request.offset, page))
 
     def plan_pages(self, part: Slice, first: Page) -> None:
-        """Plan a slice's pages behind its first one; none if the slice has to be divided."""
+        """Plan the pages after a slice's first one; none if the slice has to be divided."""
         size = page_size(self._source)
         count = 0 if part.is_oversized(first.total, size) else first.count
         part.pages = PagePlan(count, first.total, size)
@@ -119,40 +119,40 @@ class Prefetch:
         return self._requests.take(self._firsts[part])
 
     def forget_first(self, part: Slice) -> None:
-        """Let go of a slice's first page, which its reader has."""
+        """Drop the reference to a slice's first page, which the reader now has."""
         self._firsts.pop(part, None)
 
     def has(self, part: Slice, place: int) -> bool:
-        """Return whether the page at ``place`` is the next of those that were asked for ahead."""
+        """Return whether the page at ``place`` is the next one that was requested ahead."""
         asked = self._others.get(part)
         return bool(asked) and asked[0][0] == place  # type: ignore[index]
 
     def next(self, part: Slice) -> Page:
-        """Return the next of the pages that were asked for ahead."""
+        """Return the next page that was requested ahead."""
         return self._requests.take(self._others[part].popleft()[1])
 
     def page(self, part: Slice, place: int) -> Page:
-        """Ask for the page at ``place`` now, and return it."""
+        """Request the page at ``place`` now, and return it."""
         return self._requests.take(self._ask(part, place))
 
     def pending(self, part: Slice) -> list[tuple[int, Future[Page]]]:
-        """Return the pages of a slice that were asked for ahead, by offset."""
+        """Return the pages of a slice that were requested ahead, with their offsets."""
         return list(self._others.get(part, ()))
 
     def drop(self, part: Slice) -> None:
-        """Forget all that was asked for a slice."""
+        """Forget all pages of a slice."""
         if first := self._firsts.pop(part, None):
             first.cancel()
         part.restart()
         self.drop_pages(part)
 
     def drop_pages(self, part: Slice) -> None:
-        """Forget a slice's pages behind the first one."""
+        """Forget a slice's pages after the first one."""
         for _, page in self._others.pop(part, ()):
             page.cancel()
 
     def _has_room(self, limit: int) -> bool:
-        """Return whether one more page may be asked for; pages that arrived wait on disk, only so many of them."""
+        """Return whether one more page may be requested; arrived pages wait on disk, so they are bounded too."""
         asked = [*self._firsts.values(), *(page for pages in self._others.values() for _, page in pages)]
         wanted = limit + _AHEAD if limit > 1 else limit
         return sum(not future.done() for future in asked) < wanted and len(asked) < _WAITING * limit
@@ -167,7 +167,7 @@ class Prefetch:
 
 
 def page_size(source: PageSource) -> PageSize:
-    """Return how large a source's pages and slices are right now; a server may have refused larger ones."""
+    """Return the current size of a source's pages and slices; the server may have refused larger ones."""
     return PageSize(source.rows, source.overlap, source.slice_rows)
 
 

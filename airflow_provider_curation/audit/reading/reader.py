@@ -1,7 +1,7 @@
-"""A window's events, slice by slice, proven whole: paged, checked and reconciled with the server's own counts.
+"""Reads a window's events slice by slice, checks them, and reconciles them with the server's own counts.
 
-A slice is given out only when it is whole; the window, when its slices add up to what the server counted before and
-counts again after reading.
+A slice's pages are yielded once the slice is complete. The window is complete when its slices add up to the server's
+counts before and after reading.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from airflow_provider_curation.audit.window import Window
 
 log = logging.getLogger(__name__)
 
-#: Readings of one slice before a lasting difference is an error.
+#: How often one slice is read before a lasting difference is an error.
 _READINGS = 3
 
 
 class WindowReader:
-    """Reads one window once; the counts and tallies of what was read are on it afterwards.
+    """Reads one window once, and keeps the counts and tallies of what was read.
 
     :param stop: when set, reading ends with :class:`StoppedError`.
-    :param retention: how long the server remembers events; ``None`` reads whatever it gives.
+    :param retention: how long the server remembers events; ``None`` does not check it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class WindowReader:
         self.window = window
         self.counts = WindowCounts(source, window, retention)
         self.tally = Tally()
-        #: Events that arrived so far, including those of a slice that is not whole yet: for showing progress.
+        #: Events received so far, including those of an incomplete slice: for showing progress.
         self.arrived = 0
         self._source = source
         self._stop = stop or threading.Event()
@@ -76,15 +76,15 @@ class WindowReader:
 
     @property
     def reconciled_why(self) -> str:
-        """What :attr:`reconciled` rests on, in words."""
+        """The reason for :attr:`reconciled`, as a sentence."""
         if self.reconciled:
             return f"the server counted {self.total_before} events before and after reading, and as many were read"
         return "the server gave no total_count to compare the events with"
 
     def pages(self) -> Iterator[Page]:
-        """Give the window's pages in order; each slice's only after all of the slice was verified.
+        """Yield the window's pages in order, those of a slice only after the whole slice was verified.
 
-        The reader raises after the last page if the whole does not add up: treat what was given as unproven until then.
+        The last step raises if the window does not add up: treat the pages as unproven until the iteration ends.
 
         :raises IncompleteExportError: if reading and counting differ, or rows kept shifting.
         :raises ExpiredWindowError: if the server may have forgotten a part of the window when it counted.
@@ -113,8 +113,8 @@ class WindowReader:
                 if whole := part.finish(sum(page.tally.read for page in pages)):
                     raise IncompleteExportError(
                         f"{whole.window}: {whole.read} events were read in parts, but the server counted {whole.total} "
-                        "before it was divided. Export the window again once it has settled; if it lasts, compare the "
-                        "numbers with the server's own audit page."
+                        "before it was divided. Export the window again once it has settled; if this lasts, compare "
+                        "the numbers with the server's own audit page."
                     )
                 self.counts.finish_slice(part.span, part.window.end, self._requests.count_all)
             self.counts.count_after(self._requests.count_all)
@@ -122,10 +122,10 @@ class WindowReader:
             self._requests.close()
 
     def _read(self, part: Slice) -> list[Page] | None:
-        """Return the pages of the current slice, all of them, and take it off the plan.
+        """Return all pages of the current slice, and take it off the plan.
 
-        A slice that is too large, or that has to be counted in another way first, stays on the plan, in parts or as it
-        is: ``None``.
+        ``None`` if the slice was too large, or has to be counted again first: it then stays on the plan, whole or in
+        parts.
         """
         for reading in range(1, _READINGS + 1):
             try:
@@ -142,11 +142,11 @@ class WindowReader:
                 self._divide(part, 2)
                 return None
             except RowsShiftedError as error:
-                log.warning("Reading %d of %s is not consistent: %s", reading, part.window, error)
+                log.warning("Reading %d of %s was inconsistent: %s", reading, part.window, error)
                 if reading == _READINGS:
                     raise IncompleteExportError(
-                        f"{part.window} was read {reading} times, and each time its rows shifted or were not as many "
-                        f"as the server counted. Last: {error}"
+                        f"{part.window} was read {reading} times, and each time its rows shifted or did not match the "
+                        f"server's count. Last: {error}"
                     ) from error
                 self._prefetch.drop(part)
                 self._stop.wait(reading - 0.5)
@@ -155,7 +155,7 @@ class WindowReader:
         return pages
 
     def _slice_pages(self, part: Slice) -> list[Page] | None:
-        """Return a slice's pages, or ``None`` if it was too large and has been divided."""
+        """Return a slice's pages; ``None`` if it was too large and has been divided."""
         page = self._first(part)
         check_plausible(Asked(AUDIT_PATH, part.window), part.window, page.total)
         size = page_size(self._source)
@@ -181,7 +181,7 @@ class WindowReader:
             self.arrived += following.tally.read
             page = following
             place += following.count - 1
-            # A server that gives no total may go on for ever.
+            # A server that gives no total may never stop.
             check_plausible(Asked(AUDIT_PATH, part.window), part.window, place + 1)
         if total is None:
             self._check_end(part, pages[-1])
@@ -191,7 +191,7 @@ class WindowReader:
         return pages
 
     def _first(self, part: Slice) -> Page:
-        """Return a slice's first page; without a total, an empty one only if it came twice."""
+        """Return a slice's first page; without a total, an empty page must come twice."""
         page = self._prefetch.first(part)
         if page.total is None and not page.count:
             self._prefetch.drop(part)
@@ -199,7 +199,7 @@ class WindowReader:
         return page
 
     def _check_end(self, part: Slice, page: Page) -> None:
-        """Check that the last page of a slice that has no total ends with the newest event that the server shows.
+        """Check that a slice without a total ends with the newest event that the server shows.
 
         :raises RowsShiftedError: if it does not.
         """
@@ -217,7 +217,7 @@ class WindowReader:
             self._fit_plan(part, pages, place)
             following = self._prefetch.page(part, place)
         _check_overlap(part, pages[-1], following)
-        # The overlap alone is the end if there is no total, and it came twice; else a page can come short.
+        # Without a total, the overlap alone, twice, is the end; with one, a page may have come back short.
         for _ in range(1, 2 if total is None else _READINGS):
             if following.count > 1:
                 return following
@@ -229,7 +229,7 @@ class WindowReader:
         return following
 
     def _fit_plan(self, part: Slice, pages: list[Page], place: int) -> None:
-        """Plan a slice's pages anew if some were asked for elsewhere: the last page was not as long as expected."""
+        """Plan a slice's pages again if the last page did not have the expected length."""
         assert part.pages is not None
         if self._prefetch.pending(part) or part.pages.left:
             self._prefetch.drop_pages(part)
@@ -240,8 +240,8 @@ class WindowReader:
         self._plan.divide(parts, total)
 
     def _end_is_inclusive(self) -> None:
-        """Ask for ends that are one second earlier from now on, and count again that way."""
-        log.info("The server includes events at a window's end; windows are asked for up to the second before it.")
+        """Ask for ends one second earlier from now on, and count again."""
+        log.info("The server includes events at a window's end; asking for windows up to the second before it.")
         self._source.end_inclusive = True
         for part in self._plan.open:
             self._prefetch.drop(part)

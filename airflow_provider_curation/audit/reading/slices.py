@@ -1,7 +1,7 @@
-"""Which slices a window is read in, and which of their pages are asked for next: planning alone, without requests.
+"""Plans the slices that a window is read in, and which of their pages to request next; makes no requests itself.
 
-A slice holds a bounded number of events, so that offsets stay small: where the server pays for OFFSET, deep paging is
-quadratic. Its pages overlap, which shows rows that shift.
+A slice has a bounded number of events, so that offsets stay small: where the server pays for OFFSET, deep paging is
+quadratic. Its pages overlap, which reveals rows that shift.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class PageSize:
     """How large pages and slices are.
 
     :param rows: events asked for in a page.
-    :param overlap: events by which a page reaches back into the one before it.
-    :param slice_rows: events that a slice should hold at most.
+    :param overlap: events that a page shares with the one before it.
+    :param slice_rows: the most events that a slice should have.
     """
 
     rows: int
@@ -33,10 +33,10 @@ class PageSize:
 
 
 class PagePlan:
-    """The pages behind a slice's first one that are still to be asked for.
+    """The pages after a slice's first one that still have to be requested.
 
     :param count: events in the first page.
-    :param total: events of the slice, if the server counted them; without it no page is asked for ahead.
+    :param total: events of the slice, if the server counted them; without it, no page is requested ahead.
     """
 
     def __init__(self, count: int, total: int | None, size: PageSize) -> None:
@@ -46,7 +46,7 @@ class PagePlan:
 
     @property
     def left(self) -> int:
-        """Pages still to be asked for."""
+        """Pages that still have to be requested."""
         if self._done or self.total is None:
             return 0
         return max(0, -(-(self.total - 1 - self._place) // self._step))
@@ -58,9 +58,9 @@ class PagePlan:
         return place
 
     def misfit(self, place: int, counts: list[int], size: PageSize) -> None:
-        """Plan anew, since a page was shorter or longer than expected.
+        """Plan again, since a page was shorter or longer than expected.
 
-        :param place: where the last event read stands; its page is asked for by the caller.
+        :param place: the position of the last event read; the caller requests the page there.
         :param counts: events of each page read so far.
         """
         self._misfits += 1
@@ -72,9 +72,9 @@ class PagePlan:
                 self.take()
 
     def _plan_from(self, place: int, given: int, size: PageSize) -> None:
-        """Plan the pages after one that gave so many events, and whose last one stands at ``place``.
+        """Plan the pages after one with ``given`` events, the last of them at position ``place``.
 
-        A server that allows fewer events than were asked for is expected to go on like that.
+        A server that gave fewer events than were asked for is expected to keep doing so.
         """
         self._done = self.total is None or given <= 1
         self._place = place
@@ -85,8 +85,8 @@ class PagePlan:
 class Divided:
     """A slice that was too large and is read in parts.
 
-    :param total: events that the server counted in it; ``None`` if it did not.
-    :param read: events read of its parts.
+    :param total: the server's count of its events; ``None`` if it gave none.
+    :param read: events read in its parts so far.
     """
 
     window: Window
@@ -99,8 +99,8 @@ class Divided:
 class Slice:
     """A part of a span that is read at once.
 
-    :param whole: what it is a part of, if that had to be divided.
-    :param begun: its first page was asked for.
+    :param whole: the larger slice that was divided into this one and others, if any.
+    :param begun: whether its first page was requested.
     :param pages: its other pages; ``None`` until the first one has arrived.
     """
 
@@ -111,7 +111,7 @@ class Slice:
     pages: PagePlan | None = None
 
     def finish(self, read: int) -> Divided | None:
-        """Count its events in with those of what it is a part of; return what then does not add up, if anything."""
+        """Add its events to the larger slices it is a part of; return the one that does not add up, if any."""
         whole = self.whole
         while whole:
             whole.read += read
@@ -121,40 +121,40 @@ class Slice:
         return None
 
     def forget_totals(self) -> None:
-        """Forget what the server counted in what the slice is a part of, since it is counted in another way now."""
+        """Forget the counts of the larger slices, since windows are now counted in another way."""
         whole = self.whole
         while whole:
             whole.total = None
             whole = whole.whole
 
     def restart(self) -> None:
-        """Forget what was asked for, so that the slice is read from its beginning."""
+        """Forget the requests made, so that the slice is read again from its beginning."""
         self.begun, self.pages = False, None
 
     def is_oversized(self, total: int | None, size: PageSize) -> bool:
-        """Return whether a slice of so many events is to be divided."""
+        """Return whether a slice of ``total`` events has to be divided."""
         return total is not None and total > 2 * size.slice_rows and self.window.width > timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A page to ask for; ``offset`` is ``None`` for a slice's first page."""
+    """A page to request; ``offset`` is ``None`` for a slice's first page."""
 
     part: Slice
     offset: int | None = None
 
 
 class SlicePlan:
-    """The slices of a window, in order of time: those whose pages are asked for, and those that wait.
+    """The slices of a window, in order of time: those being requested, and those that wait.
 
-    Slices that wait are planned when their turn comes, so that no count makes the plan large.
+    Waiting slices are planned when their turn comes, so that a huge count does not make the plan large.
     """
 
     def __init__(self, spans: Iterable[Span] = (), size: PageSize | None = None) -> None:
-        """Plan the slices of counted spans; a span without a count is one slice, and one of no events none."""
+        """Plan the slices of counted spans: one slice for a span without a count, none for an empty span."""
         #: Slices so far, including those that had to be divided.
         self.planned = 0
-        #: Slices that were opened, and between them the ones that wait.
+        #: Opened slices, and between them generators of the ones that wait.
         self._order: deque[Slice | Iterator[Slice]] = deque()
         total: int | None = 0
         for span in spans:
@@ -168,11 +168,11 @@ class SlicePlan:
 
     @property
     def open(self) -> list[Slice]:
-        """The slices that were opened, in order."""
+        """The opened slices, in order."""
         return [part for part in self._order if isinstance(part, Slice)]
 
     def current(self) -> Slice | None:
-        """Return the slice whose turn it is to be read; ``None`` at the end."""
+        """Return the slice to read now; ``None`` at the end."""
         return self._first(lambda part: True)
 
     def finish(self) -> None:
@@ -180,9 +180,9 @@ class SlicePlan:
         self._order.popleft()
 
     def divide(self, parts: int, total: int | None) -> None:
-        """Put the current slice's parts in its place.
+        """Replace the current slice by its parts.
 
-        :param total: events that the server counted in it.
+        :param total: the server's count of its events.
         """
         part = self._order.popleft()
         assert isinstance(part, Slice)
@@ -190,14 +190,14 @@ class SlicePlan:
         self._order.appendleft(self._parts(part.window, part.span, parts, whole))
 
     def next_request(self, limit: int) -> PageRequest | None:
-        """Return the page to ask for next, in the order in which pages are wanted; it is then taken as asked for.
+        """Return the page to request next, in the order in which pages will be used, and take it off the plan.
 
-        :param limit: pages that may be in flight.
+        :param limit: the number of pages that may be in flight.
         """
         left = sum(part.pages.left for part in self.open if part.pages)
         unknown = any(part.begun and part.pages is None for part in self.open)
-        # The next slice's first page is asked for while pages of this one are still to come, so that its size is
-        # known when it is wanted; of slices that fit into one page, as many as may be in flight.
+        # Request the next slice's first page while the last pages of this one are on their way, so that its size is
+        # known in time. If each slice fits into one page, request as many as may be in flight.
         ahead = (not unknown and left <= limit and (limit > 1 or not left)) or (not left and self._one_page_each)
         if ahead and (part := self._first(lambda part: not part.begun)):
             part.begun = True
@@ -212,7 +212,7 @@ class SlicePlan:
         return (Slice(part, span, whole) for part in window.divide(parts))
 
     def _first(self, wanted: Callable[[Slice], bool]) -> Slice | None:
-        """Return the first slice that is wanted; one that waits is opened, and all of those are wanted."""
+        """Return the first slice that is wanted, opening waiting ones, all of which are wanted."""
         place = 0
         while place < len(self._order):
             part = self._order[place]

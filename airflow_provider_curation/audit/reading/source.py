@@ -1,4 +1,4 @@
-"""Where a reader's pages come from, whatever the format of the answers."""
+"""The interface of a reader's sources of pages, the same for JSON and CSV answers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from airflow_provider_curation.audit.errors import Asked, ContradictoryAnswerErr
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.window import Window
 
-#: Events of one second above which a count is taken for a mistake: a second is read at once, and kept on disk.
+#: The most events that one second can plausibly have; a second is read in one go, and kept on disk.
 MOST_EVENTS_A_SECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a server says of a window when it is asked to count it.
+    """The server's answer when it is asked to count a window.
 
     :param total: its ``total_count``; ``None`` if it gives none.
-    :param newest: the highest id of an event that it showed beside; ``None`` if it showed none.
+    :param newest: the highest event id that it showed with it; ``None`` if it showed none.
     """
 
     total: int | None
@@ -31,16 +31,16 @@ class PageSource(Protocol):
 
     #: Events asked for in a page; lowered when the server refuses as many.
     rows: int
-    #: Events by which a page reaches back into the one before.
+    #: Events that a page shares with the one before.
     overlap: int
-    #: Events that a slice should hold at most.
+    #: The most events that a slice should have.
     slice_rows: int
-    #: The server includes events at a window's end, against its reference.
+    #: Whether the server includes events at a window's end, contrary to its reference.
     end_inclusive: bool
 
     @property
     def concurrency(self) -> int:
-        """Pages in flight at most, right now."""
+        """The most pages in flight, right now."""
 
     def count(self, window: Window, stop: threading.Event) -> Counted:
         """Return the server's count of a window's events, and the newest one of them."""
@@ -59,9 +59,9 @@ class PageSource(Protocol):
 
 
 def check_plausible(asked: Asked, window: Window, total: int | None) -> None:
-    """Check that a window can hold as many events as the server counts or gives.
+    """Check that the number of events that the server counts or gives is plausible for a window.
 
-    :raises ContradictoryAnswerError: if it cannot.
+    :raises ContradictoryAnswerError: if it is not.
     """
     if total is not None and not 0 <= total <= window.seconds * MOST_EVENTS_A_SECOND:
         came_back = f"a count of {total}, which is not between none and {MOST_EVENTS_A_SECOND:,} events a second"
@@ -69,11 +69,11 @@ def check_plausible(asked: Asked, window: Window, total: int | None) -> None:
 
 
 def fewer_rows(error: RowLimitError, rows: int, otherwise: int) -> int:
-    """Return how many rows to ask for after a refusal: what the server named, if that is fewer than were asked for.
+    """Return how many rows to ask for after a refusal: the limit that the server named, if it is lower.
 
-    :param rows: what was asked for.
-    :param otherwise: what to ask for if the server named nothing of use.
-    :raises RowLimitError: if there is nothing fewer to ask for.
+    :param rows: how many rows were asked for.
+    :param otherwise: how many to ask for if the server named no usable limit.
+    :raises RowLimitError: if the number cannot be lowered further.
     """
     named = error.limit if error.limit is not None and error.limit < rows else otherwise
     if not 1 <= named < rows:

@@ -108,7 +108,7 @@ def test_fails_with_a_gap_that_the_server_has_forgotten(
 
     ended = run(dag)
 
-    # All but the first day can be had, and the end of that one: of each stream.
+    # All but the first day can be exported, and the end of that one: of each stream.
     assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
     assert ended["verify_again"] == "success"
     assert ended["conclude"] == "failed"

@@ -217,7 +217,7 @@ class _watched:
 
 
 def _nothing_or_everything(stopping: Stopping, outcome: dict[str, Any]) -> bool:
-    """Hold that a stopped task has left nothing, or has exported everything; say whether it was everything."""
+    """Check that a stopped task has left nothing, or has exported everything; return whether it was everything."""
     bucket = stopping.bucket
     whole = bool(bucket.objects())
     if whole:

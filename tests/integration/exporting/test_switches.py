@@ -149,8 +149,8 @@ def hold_against_the_truth(simulator: Any, tmp_path: Path, dry_run: bool) -> Non
     assert counts["bytes"] == target.stat().st_size
 
 
-def hold_pages_against_the_truth(switch: dict[str, Any], truth: list[dict[str, Any]]) -> None:
-    """Ask for single pages, and hold them against the events."""
+def check_pages_against_the_truth(switch: dict[str, Any], truth: list[dict[str, Any]]) -> None:
+    """Ask for single pages, and compare them with the events."""
     hook = CurationAuditHook()
     end = END - timedelta(seconds=1) if switch.get("end_bound") is EndBound.INCLUSIVE else END
     envelope = hook.get_page(START, end, direction="desc", num_of_rows=2, include_total=True)
@@ -167,7 +167,7 @@ def test_the_hook_reads_the_truth(switch: dict[str, Any], dry_run: bool, tmp_pat
     with simulated(**switch) as simulator:
         hold_against_the_truth(simulator, tmp_path, dry_run)
         if not dry_run and "short_page_every" not in switch:
-            hold_pages_against_the_truth(switch, list(simulator.truth(START, END)))
+            check_pages_against_the_truth(switch, list(simulator.truth(START, END)))
 
 
 @pytest.mark.parametrize("switch", _cases(last=2))

@@ -109,7 +109,7 @@ def test_a_token_that_was_changed_is_read_again(simulator: Simulator) -> None:
             await asyncio.sleep(0.01)
 
     async def change() -> None:
-        # Refused once, in the midst of its life: the connection is read again, and the poll is repeated.
+        # Refused once while it runs: the connection is read again, and the poll is repeated.
         await until(lambda: len(simulator.requests) >= 5)
         simulator.fail_next(Fault.UNAUTHORIZED)
         await until(lambda: any(request.fault is Fault.UNAUTHORIZED for request in simulator.requests))

@@ -1,4 +1,4 @@
-"""Pieces of a long range: a partition of what can be had, on a grid that clipping does not move."""
+"""Pieces of a long range: a partition of what can be exported, on a grid that clipping does not move."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_is_asked_for_is_kept_or_named(start: datetime, end: datetime) -> N
 
     assert (parts[0].start, parts[-1].end) == (start, end)
     assert all(one.end == two.start for one, two in pairwise(parts))
-    # Nothing is cut off that can be had, but for the minute.
+    # Nothing that can be exported is cut off, apart from the minute.
     assert cut.forgotten is None or first <= cut.kept.start < first + MINUTE
     assert cut.unsettled is None or last - MINUTE < cut.kept.end <= last
     assert cut.kept.end <= last

@@ -79,7 +79,7 @@ def test_an_event_without_policies_fits_no_policy() -> None:
 def test_a_string_or_an_empty_list_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=rf"^{name}='blocked' is a string"):
         EventFilter.of(**{name: "blocked"})
-    with pytest.raises(ValueError, match=rf"^{name}=\[\] wants no event"):
+    with pytest.raises(ValueError, match=rf"^{name}=\[\] matches no event"):
         EventFilter.of(**{name: []})
 
 

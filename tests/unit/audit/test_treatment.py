@@ -1,4 +1,4 @@
-"""Pseudonyms and safe cells: what is asked for is replaced, and not a byte more."""
+"""Pseudonyms and safe cells: the named fields are replaced, and not a byte more."""
 
 from __future__ import annotations
 

@@ -358,7 +358,7 @@ def test_credentials_in_clear_are_told(
     connect: Connect, host: str, fields: dict[str, Any], told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     connect(host=host, **fields).get_conn()
-    assert ("travel in clear" in caplog.text) is told
+    assert ("unencrypted" in caplog.text) is told
 
 
 def test_the_basic_value_is_a_secret(connect: Connect) -> None:

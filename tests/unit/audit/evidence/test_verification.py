@@ -201,7 +201,7 @@ def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
     remembered = DAYS[1].start + 10 * HOUR
     report = check(archive, remembered=remembered)
 
-    # The gap of three days: the first is lost, of the second a part can be had, the third is had as it was exported.
+    # The gap of three days: the first is lost, the second can be recovered in part, the third was exported.
     half = Window(remembered + timedelta(minutes=30), DAYS[1].end)
     expected = [(half, "events"), (DAYS[2], "events"), (DAYS[4], "dry_run"), (DAYS[5], "events")]
     assert [(each.window, each.stream) for each in report.mends] == expected
