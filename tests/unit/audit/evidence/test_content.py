@@ -139,7 +139,7 @@ def test_events_outside_of_the_window_and_out_of_order() -> None:
         assert "event 10 is not in ascending order of id" in said(
             (3, "id", 10), (3, "created_at", "2025-01-01T00:00:02Z"), form=form
         )
-        # A window is read in parts, in order of time: ids may begin anew with a later part.
+        # A window is read in parts, in order of time: ids may start over with a later part.
         assert "ascending" not in said((3, "id", 3), (4, "id", 4), form=form)
         assert "ascending" in said((3, "id", 3), (4, "id", 4), (4, "created_at", "2025-01-01T00:00:01Z"), form=form)
     assert "event 11 is in it more than once" in said((2, "id", 11))
