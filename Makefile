@@ -73,6 +73,17 @@ test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
 test-unit: $(STAMP) ## Unit tests only
 	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
 
+# Ceph's gateway keeps everything in memory; its packages are radosgw, ceph-mon, ceph-osd, ceph-mgr and ceph-common.
+S3_PORT ?= 43080
+S3_FOLDER ?= build/ceph
+.PHONY: test-s3
+test-s3: $(STAMP) ## What speaks S3, against Ceph's gateway instead of moto
+	@tests/s3/ceph-rgw.sh start $(S3_FOLDER) $(S3_PORT)
+	@trap 'tests/s3/ceph-rgw.sh stop $(S3_FOLDER)' EXIT; \
+	CURATION_TEST_S3_URL=http://127.0.0.1:$(S3_PORT) $(BIN)/python -m pytest $(XDIST) -m "not slow" \
+	  tests/integration/exporting/test_operator.py tests/integration/exporting/test_s3_failures.py \
+	  tests/integration/evidence/test_evidence.py $(ARGS)
+
 .PHONY: test-least
 test-least: ## Unit tests and exports with the oldest versions that pyproject.toml lets in
 	@$(MAKE) --no-print-directory test AIRFLOW=$(LEAST) ARGS="tests/unit tests/integration/exporting/test_operator.py $(ARGS)"

@@ -51,6 +51,16 @@ class Conditions:
         )
         return result
 
+    def distrust(self, operation: str) -> None:
+        """Send no more conditions with an operation: the store says that they do not hold although they do."""
+        self._without.add(operation)
+        log.warning(
+            "The store behind %s refuses a conditional %s whose condition holds, as Ceph's gateway does in a bucket "
+            "with versions: it is asked without from now on.",
+            self._uri,
+            operation,
+        )
+
 
 def if_unchanged(etag: str | None) -> dict[str, str]:
     """Return the condition that a key still holds what was seen: an ETag without quotes, or nothing (``None``)."""

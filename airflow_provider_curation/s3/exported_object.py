@@ -262,6 +262,8 @@ class S3Object:
                     raise
                 # A try that has lost its claim wrote it: its object is not the one that is there.
                 assert seen is not None
+                if seen.manifest_etag == before:
+                    self._conditions.distrust("PutObject")
                 before = seen.manifest_etag
 
     def _put_manifest(self, manifest: bytes, before: str | None) -> None:

@@ -294,12 +294,14 @@ def _wanted(event: dict[str, Any], filters: dict[str, list[str]]) -> bool:
 # How S3 stores it
 
 
+@pytest.mark.skipif(bool(REAL_STORE), reason="needs a store with TLS")
 def test_sse_goes_to_the_object_and_the_manifest(server: Simulator, bucket: Bucket) -> None:
     result = export(bucket, encrypt=True)
     for key in (result["key"], result["manifest_key"]):
         assert bucket.head(key)["ServerSideEncryption"] == "AES256"
 
 
+@pytest.mark.skipif(bool(REAL_STORE), reason="needs a store with TLS")
 def test_extra_arguments_go_to_the_object_and_the_manifest(server: Simulator, bucket: Bucket) -> None:
     extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "made-up-key-id", "Metadata": {"team": "audit"}}
     result = export(bucket, s3_extra_args=extra)
