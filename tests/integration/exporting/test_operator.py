@@ -101,7 +101,7 @@ def test_a_full_url_names_the_bucket(server: Simulator, bucket: Bucket) -> None:
         ({"s3_key": "folder/"}, "s3_key"),
         ({"s3_key": "s3://other/key"}, "s3_bucket"),
         ({"file_format": "avro"}, "file_format"),
-        ({"file_format": "csv", "compression": "gzip"}, "compression"),
+        ({"file_format": "csv", "compression": "zstd"}, "compression"),
         ({"compression": "lzma"}, "compression"),
         ({"on_expired": "ignore"}, "on_expired"),
         ({"actions": "blocked"}, "actions"),
