@@ -40,10 +40,18 @@ The tree::
         ObjectExistsError
         MissingExportsError
         PollFailedError
-        ObjectLockError
+        ArchiveError
+            ArchiveCredentialsError
+            BucketNotFoundError
+            ArchiveAccessDeniedError
+            ArchiveRefusedError
+            ArchiveUnavailableError
+            ExportUnderWayError
+            ObjectLockError
         SigningError
         TimestampError
         FindingsError
+        MissingPackageError
         StoppedError
 """
 
