@@ -51,6 +51,7 @@ The tree::
         SigningError
         TimestampError
         FindingsError
+        ConversionError
         MissingPackageError
         StoppedError
 """
@@ -356,6 +357,10 @@ class TimestampError(CurationAuditError):
 
 class FindingsError(CurationAuditError):
     """An archive was verified, and something is missing or not as its manifests say."""
+
+
+class ConversionError(CurationAuditError):
+    """An archived export could not be converted: it is not what its manifest states, or a line is not an event."""
 
 
 class MissingPackageError(CurationAuditError):

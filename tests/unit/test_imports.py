@@ -43,6 +43,7 @@ ALLOWED = {
     "hooks": {*ALL_OF_AUDIT, "compat"},
     "alerts": set(),
     "backfill": {*ALL_OF_AUDIT, "compat"},
+    "convert": {*ALL_OF_AUDIT, "s3"},
     "evidence": {*ALL_OF_AUDIT, "hooks", "s3"},
     "triggers": {*ALL_OF_AUDIT, "compat", "hooks", "interval"},
     "transfers": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "s3", "triggers"},

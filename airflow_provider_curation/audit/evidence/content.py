@@ -63,28 +63,28 @@ def read_object(chunks: Iterator[bytes], facts: Mapping[str, Any], window: Windo
     :param facts: its manifest's members; any of them may be missing or of another type.
     :raises MissingPackageError: if a package is needed to unpack it.
     """
-    source = _Source(chunks)
+    source = Source(chunks)
     faults: list[str] = []
     if facts.get("format") in READ_FORMATS:
         try:
             faults = (_parquet_faults if facts["format"] == "parquet" else _content_faults)(source, facts, window)
-        except _UNPACKING_FAULTS as error:
+        except UNPACKING_FAULTS as error:
             if source.failed:
                 # The store failed, not the content.
                 raise
             faults = [f"it cannot be unpacked and read ({type(error).__name__})"]
-        except _ContentError as error:
+        except ContentError as error:
             faults = [str(error)]
     while source.read(_BLOCK_BYTES):
         pass
     return ReadObject(source.bytes, source.sha256, tuple(faults))
 
 
-class _ContentError(Exception):
+class ContentError(Exception):
     """Content that is not read to its end; the message says why, as a clause."""
 
 
-_UNPACKING_FAULTS: Final = (
+UNPACKING_FAULTS: Final = (
     OSError,
     EOFError,
     zlib.error,
@@ -114,7 +114,7 @@ class _Meter:
         return self._sha256.hexdigest()
 
 
-class _Source(_Meter):
+class Source(_Meter):
     """An object's bytes as a file that can only be read forwards.
 
     :ivar failed: whether the store failed to give them.
@@ -157,16 +157,16 @@ class _Content(io.RawIOBase):
         chunk = self._read(min(len(buffer), self._most - self.meter.bytes + 1))
         buffer[: len(chunk)] = self.meter.add(chunk)
         if self.meter.bytes > self._most:
-            raise _ContentError(f"its content is longer than the {self._most:,} bytes that the manifest claims")
+            raise ContentError(f"its content is longer than the {self._most:,} bytes that the manifest claims")
         return len(chunk)
 
 
-def _content_faults(source: _Source, facts: Mapping[str, Any], window: Window) -> list[str]:
+def _content_faults(source: Source, facts: Mapping[str, Any], window: Window) -> list[str]:
     claimed = facts.get("content_size")
     if not isinstance(claimed, int) or claimed < 0:
         return ["the manifest does not claim how long its content is"]
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        content = _Content(_unpacked(source, facts.get("compression"), spool), claimed)
+        content = _Content(unpacked(source, facts.get("compression"), spool), claimed)
         seen = _Seen(window, lines_are_events=facts["format"] == "jsonl", ids_repeat=facts.get("stream") != "events")
         with io.BufferedReader(content, _BLOCK_BYTES) as file:
             read: Callable[[Any, _Seen], None] = _read_lines if facts["format"] == "jsonl" else _read_rows
@@ -176,7 +176,7 @@ def _content_faults(source: _Source, facts: Mapping[str, Any], window: Window) -
     return [*seen.faults, *_differences(seen, content.meter, facts)]
 
 
-def _parquet_faults(source: _Source, facts: Mapping[str, Any], window: Window) -> list[str]:
+def _parquet_faults(source: Source, facts: Mapping[str, Any], window: Window) -> list[str]:
     """Read a Parquet file, whose content is what the JSON lines it was made from said, in typed columns."""
     pa, pq = _pyarrow()
     seen = _Seen(window, lines_are_events=True, ids_repeat=facts.get("stream") != "events")
@@ -194,7 +194,7 @@ def _parquet_faults(source: _Source, facts: Mapping[str, Any], window: Window) -
                     for event_id, moment, action in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                         seen.add(event_id, format_utc(moment), _UNKNOWN if action is None else action)
         except (pa.ArrowException, KeyError, TypeError) as error:
-            raise _ContentError(f"it cannot be read as Parquet ({type(error).__name__})") from None
+            raise ContentError(f"it cannot be read as Parquet ({type(error).__name__})") from None
     # Row groups are sorted by id, so that the first row need not be the window's first event.
     return [*seen.faults, *_different(seen.claims(), facts)]
 
@@ -211,7 +211,7 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _unpacked(source: _Source, compression: Any, spool: Any) -> Callable[[int], bytes]:
+def unpacked(source: Source, compression: Any, spool: Any) -> Callable[[int], bytes]:
     """Return what reads an object's content, at most so many bytes at a time."""
     if compression == "none":
         return source.read
@@ -233,9 +233,9 @@ def _unpacked(source: _Source, compression: Any, spool: Any) -> Callable[[int], 
         archive = zipfile.ZipFile(spool)
         members = archive.infolist()
         if len(members) != 1:
-            raise _ContentError(f"its zip has {len(members)} members instead of one")
+            raise ContentError(f"its zip has {len(members)} members instead of one")
         return archive.open(members[0]).read
-    raise _ContentError("the manifest does not name a compression that is known here")
+    raise ContentError("the manifest does not name a compression that is known here")
 
 
 def _zstd_read(reader: Any, fault: type[Exception]) -> Callable[[int], bytes]:
@@ -348,11 +348,11 @@ def _read_lines(file: IO[bytes], seen: _Seen) -> None:
     of_same_id: set[bytes] = set()
     while line := file.readline(_MOST_LINE_BYTES + 1):
         if len(line) > _MOST_LINE_BYTES:
-            raise _ContentError(f"its line {seen.rows + 1:,} is longer than {_MOST_LINE_BYTES:,} bytes")
+            raise ContentError(f"its line {seen.rows + 1:,} is longer than {_MOST_LINE_BYTES:,} bytes")
         try:
             event = decode(line)
         except (msgspec.MsgspecError, RecursionError):
-            raise _ContentError(f"its line {seen.rows + 1:,} is not an event") from None
+            raise ContentError(f"its line {seen.rows + 1:,} is not an event") from None
         if event.id != seen.last_id:
             of_same_id.clear()
         elif line in of_same_id:
@@ -367,11 +367,11 @@ def _read_rows(file: Any, seen: _Seen) -> None:
         rows = csv.reader(text)
         places = {name.strip(): place for place, name in enumerate(next(rows, []))}
         if "id" not in places:
-            raise _ContentError("its CSV has no column named id")
+            raise ContentError("its CSV has no column named id")
         of_id, of_time, of_action = (places.get(name) for name in ("id", "created_at", "action"))
         for row in rows:
             if len(row) != len(places):
-                raise _ContentError(f"its row {seen.rows + 1:,} has {len(row)} cells instead of {len(places)}")
+                raise ContentError(f"its row {seen.rows + 1:,} has {len(row)} cells instead of {len(places)}")
             action = _UNKNOWN if of_action is None else row[of_action]
             seen.add(int(row[of_id or 0]), None if of_time is None else row[of_time], action)
     finally:

@@ -65,6 +65,8 @@ class Manifest:
     :param replaces: SHA-256 of the manifest that this one took the place of; ``None`` for the first one.
     :param replaced: what was altered when this one took its place: ``why``, and of the altered bytes ``size``, ``etag``
         and where they are kept, ``version_id`` or ``kept_at``; ``None`` if nothing was.
+    :param derived_from: the export that this file was made from (``key``, ``sha256``, ``manifest_sha256``); ``None`` if
+        it was read from the server.
     """
 
     start: str
@@ -109,6 +111,7 @@ class Manifest:
     exported_at: str | None = None
     replaces: _Sha256 | None = None
     replaced: dict[str, Any] | None = None
+    derived_from: dict[str, str] | None = None
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON with sorted keys."""

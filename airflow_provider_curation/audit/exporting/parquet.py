@@ -109,7 +109,8 @@ def encode(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Turn the bytes of JSON lines into those of a Parquet file, a row group at a time.
 
     :raises MissingPackageError: without the extra ``parquet``.
-    :raises UnexpectedAnswerError: for an event whose id or time does not fit its column.
+    :raises UnexpectedAnswerError: for a line that is not an event, or whose id or time does not fit its column; it
+        names the line, counted from 1.
     """
     pa = _pyarrow()
     import pyarrow.parquet as pq
@@ -129,8 +130,13 @@ def encode(chunks: Iterable[bytes]) -> Iterator[bytes]:
     ) as writer:
         waiting: list[pyarrow.RecordBatch] = []
         events = 0
+        seen = 0
         for lines in _batches(chunks):
-            waiting.append(batch(lines))
+            try:
+                waiting.append(batch(lines))
+            except (msgspec.MsgspecError, UnexpectedAnswerError):
+                raise _bad_line(lines, seen) from None
+            seen += len(lines)
             events += len(lines)
             if events >= ROW_GROUP_EVENTS:
                 writer.write_table(_sorted(pa.Table.from_batches(waiting, columns)), row_group_size=events)
@@ -140,6 +146,18 @@ def encode(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if waiting:
             writer.write_table(_sorted(pa.Table.from_batches(waiting, columns)), row_group_size=events)
     yield outlet.taken()
+
+
+def _bad_line(lines: Sequence[bytes], before: int) -> UnexpectedAnswerError:
+    """Return the error for the first line of a batch that cannot be made into a row."""
+    for number, line in enumerate(lines, before + 1):
+        try:
+            row(line)
+        except UnexpectedAnswerError as error:
+            return UnexpectedAnswerError(error.asked, f"line {number:,}: {error.came_back}")
+        except (msgspec.MsgspecError, RecursionError):
+            return UnexpectedAnswerError(Asked(AUDIT_PATH), f"line {number:,}: not an event")
+    return UnexpectedAnswerError(Asked(AUDIT_PATH), f"lines from {before + 1:,} on that are not events")
 
 
 def batch(lines: Sequence[bytes]) -> pyarrow.RecordBatch:
