@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, Final
 
 from airflow_provider_curation.audit.clipping import Clipped, clip
+from airflow_provider_curation.audit.duration import format_duration
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import InvalidArgumentError, MissingExportsError
 from airflow_provider_curation.audit.window import Window, format_utc
@@ -75,7 +76,7 @@ def export_windows(
         }
         for window, stream, file_format in product(windows, streams, formats)
     ]
-    log.info("%s makes %d exports in steps of %s.", clipped.kept, len(exports), step)
+    log.info("%s makes %d exports in steps of %s.", clipped.kept, len(exports), format_duration(step))
     return exports
 
 
@@ -150,8 +151,8 @@ def _check_number(clipped: Clipped, step: timedelta, for_each: int) -> None:
     most = conf.getint("core", "max_map_length", fallback=1024)
     if number > most:
         raise InvalidArgumentError(
-            f"{clipped.kept} in steps of {step} makes {number} exports, and Airflow maps a task over at most {most} "
-            "(core.max_map_length). Give a longer step or a shorter range, or raise that option."
+            f"{clipped.kept} in steps of {format_duration(step)} makes {number} exports, and Airflow maps a task over "
+            f"at most {most} (core.max_map_length). Give a longer step or a shorter range, or raise that option."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from airflow_provider_curation.audit.duration import format_duration
 from airflow_provider_curation.audit.errors import ExpiredWindowError, FutureWindowError, InvalidArgumentError
 from airflow_provider_curation.audit.window import Window, before, check_duration, format_utc
 
@@ -69,7 +70,9 @@ class Clipped:
 def _check_step(step: timedelta) -> None:
     check_duration(step, "step")
     if step < timedelta(seconds=1) or step.microseconds:
-        raise InvalidArgumentError(f"step={step} cannot be a window's width; give whole seconds, such as a day.")
+        raise InvalidArgumentError(
+            f"step={format_duration(step)} cannot be a window's width; give whole seconds, such as a day."
+        )
 
 
 def clip(
@@ -100,9 +103,9 @@ def clip(
         )
     if asked.end <= first:
         raise ExpiredWindowError(
-            f"The server has forgotten all of {asked}: it keeps events for {retention}, and what began before "
-            f"{format_utc(first)} would be forgotten while it is exported. Give a later end, or retention= if your "
-            "server keeps more."
+            f"The server has forgotten all of {asked}: it keeps events for {format_duration(retention)}, and what "
+            f"began before {format_utc(first)} would be forgotten while it is exported. Give a later end, or "
+            "retention= if your server keeps more."
         )
     return Clipped(asked, Window(max(asked.start, first), min(asked.end, last)))
 

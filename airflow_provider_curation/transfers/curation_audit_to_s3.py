@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_curation.audit.duration import format_duration
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import (
     ExpiredWindowError,
@@ -227,11 +228,11 @@ class CurationAuditToS3Operator(BaseOperator):
             return
         if self.deferrable:
             seconds = (settled - now).total_seconds()
-            self.log.info("%s settles in %.0f s; waiting in the triggerer.", window, seconds)
+            self.log.info("%s settles in %s; waiting in the triggerer.", window, format_duration(_whole(settled - now)))
             self.defer(trigger=delay_trigger(seconds), method_name="execute_complete")
-        while (left := (settled - datetime.now(timezone.utc)).total_seconds()) > 0:
-            self.log.info("%s settles in %.0f s; waiting here.", window, left)
-            if self._stop.wait(min(left, 60.0)):
+        while (left := settled - datetime.now(timezone.utc)) > timedelta(0):
+            self.log.info("%s settles in %s; waiting here.", window, format_duration(_whole(left)))
+            if self._stop.wait(min(left.total_seconds(), 60.0)):
                 raise StoppedError(f"The task was stopped while it waited for {window} to settle.")
 
     def _announce(self, context: Context, target: S3Object, exported: Exported) -> dict[str, Any]:
@@ -260,3 +261,8 @@ class CurationAuditToS3Operator(BaseOperator):
         S3ObjectLink.store(context, S3ObjectLink.address(target.bucket, target.key))
         CurationAuditLink.store(context, self.hook.audit_page_url)
         return result
+
+
+def _whole(duration: timedelta) -> timedelta:
+    """Return a duration in whole seconds, rounded up."""
+    return timedelta(seconds=-(-duration // timedelta(seconds=1)))

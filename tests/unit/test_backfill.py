@@ -124,7 +124,7 @@ def test_more_than_airflow_maps_is_refused_before_it_does(midnight: datetime, mo
     hour = timedelta(hours=1)
 
     assert len(export_windows(midnight - DAY, midnight, hour)) == 24
-    with pytest.raises(InvalidArgumentError, match=r"makes 48 exports, and Airflow maps a task over 24.*longer step"):
+    with pytest.raises(InvalidArgumentError, match=r"in steps of 1 hour makes 48 exports.*at most 24 .*longer step"):
         export_windows(midnight - DAY, midnight, hour, formats=["jsonl", "csv"])
 
 
