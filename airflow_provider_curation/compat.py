@@ -51,6 +51,7 @@ __all__ = [
     "connection_for_trigger",
     "delay_trigger",
     "ending_without_retries",
+    "gauge",
     "get_connection",
     "in_thread",
     "mask_secret",
@@ -99,6 +100,17 @@ def get_connection(conn_id: str) -> Any:
     from airflow.providers.common.compat.sdk import BaseHook
 
     return BaseHook.get_connection(conn_id)
+
+
+def gauge(name: str, value: float) -> None:
+    """Set a gauge of Airflow's metrics, which goes to StatsD or OpenTelemetry as Airflow is configured."""
+    for module in ("airflow.sdk.observability.stats", "airflow.observability.stats", "airflow.stats"):
+        try:
+            stats = import_module(module)
+        except ImportError:
+            continue
+        stats.Stats.gauge(name, value)
+        return
 
 
 def mask_secret(secret: str) -> None:

@@ -10,8 +10,9 @@ def get_provider_info() -> dict[str, object]:
     return {
         "package-name": "airflow-provider-curation",
         "name": "JFrog Curation",
-        "description": "Exports `JFrog Curation <https://jfrog.com/curation/>`__ audit events to S3: each event of a "
-        "window exactly once, or no object at all.\n",
+        # Airflow 3 shows the link's mark-up as text, so it does not stand amid the sentence.
+        "description": "Exports the audit events of JFrog Curation to S3: each event of a window exactly once, or no "
+        "object at all. See `JFrog Curation <https://jfrog.com/curation/>`__.\n",
         "integrations": [
             {
                 "integration-name": "JFrog Curation",
@@ -52,6 +53,9 @@ def get_provider_info() -> dict[str, object]:
         ],
         "extra-links": [
             "airflow_provider_curation.links.S3ObjectLink",
+            "airflow_provider_curation.links.S3ManifestLink",
+            "airflow_provider_curation.links.S3ArchiveLink",
+            "airflow_provider_curation.links.S3SealLink",
             "airflow_provider_curation.links.CurationAuditLink",
         ],
         "connection-types": [

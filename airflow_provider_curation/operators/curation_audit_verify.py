@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import FindingsError, InvalidArgumentError
-from airflow_provider_curation.compat import BaseOperator, ending_without_retries
+from airflow_provider_curation.compat import BaseOperator, ending_without_retries, gauge
 from airflow_provider_curation.interval import window_of_run
+from airflow_provider_curation.links import S3ArchiveLink, S3SealLink
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.evidence.check import Reading
     from airflow_provider_curation.audit.evidence.dsse import Signer
     from airflow_provider_curation.audit.evidence.key_ring import KeyRing
     from airflow_provider_curation.compat import Context
+
+#: The gauge with the days until the server forgets the oldest events that are not archived.
+DAYS_LEFT = "curation_audit.days_left"
 
 OnFinding = Literal["fail", "warn", "return"]
 
@@ -64,7 +68,8 @@ class CurationAuditVerifyOperator(BaseOperator):
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``counts`` (findings by kind), ``findings`` (the first 200), ``pending``, ``mend`` (arguments
         of exports that mend what still can be, for ``expand_kwargs``), ``manifests``, ``events`` (by stream),
-        ``other_servers``, ``seal``, ``seal_sha256``, ``summary``, and more.
+        ``other_servers``, ``seal``, ``seal_sha256``, ``summary``, ``days_left`` (until the server forgets the oldest
+        events that are not archived; also the gauge ``curation_audit.days_left`` of Airflow's metrics), and more.
     :raises FindingsError: if something was found and ``on_finding`` is ``fail``.
     :raises ObjectLockError: if the seal is to be locked, and the bucket has no Object Lock.
     """
@@ -86,6 +91,7 @@ class CurationAuditVerifyOperator(BaseOperator):
         "aws_conn_id",
     )
     ui_color = "#d3e4f1"
+    operator_extra_links = (S3ArchiveLink(), S3SealLink())
 
     def __init__(
         self,
@@ -185,6 +191,9 @@ class CurationAuditVerifyOperator(BaseOperator):
             object_lock_retain_until=self.object_lock_retain_until,
             object_lock_legal_hold=self.object_lock_legal_hold,
         )
+        left = report.days_left(self.retention)
+        gauge(DAYS_LEFT, left)
+        self._store_links(context, report.seal)
         if not report.findings:
             self.log.info("%s", report.summary())
         elif self.on_finding == "fail":
@@ -197,7 +206,17 @@ class CurationAuditVerifyOperator(BaseOperator):
             self.log.info(
                 "The period is sealed in s3://%s/%s, SHA-256 %s.", self.s3_bucket, report.seal, report.seal_sha256
             )
-        return report.as_dict()
+        return {**report.as_dict(), "days_left": round(left, 2)}
+
+    def _store_links(self, context: Context, seal: str | None) -> None:
+        from airflow_provider_curation.s3.client import s3_client
+        from airflow_provider_curation.s3.web import folder_page, object_page
+
+        client = s3_client(self.aws_conn_id)
+        prefix = f"{self.s3_prefix.strip('/')}/" if self.s3_prefix.strip("/") else ""
+        S3ArchiveLink.store(context, folder_page(client, self.s3_bucket, prefix))
+        if seal:
+            S3SealLink.store(context, object_page(client, self.s3_bucket, seal))
 
     def _key_ring(self) -> KeyRing | None:
         from airflow_provider_curation.hooks.signing import key_ring_of_connection

@@ -32,6 +32,7 @@ from airflow_provider_curation.s3.faults import naming_faults
 from airflow_provider_curation.s3.object_lock import check_bucket, ensure_locked, upload_arguments
 from airflow_provider_curation.s3.quarantine import keep_altered
 from airflow_provider_curation.s3.upload import Stream, Upload
+from airflow_provider_curation.s3.web import object_page
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,10 @@ class S3Object:
     @cached_property
     def _claim(self) -> Claim:
         return Claim(self._client, self.bucket, self.manifest_key + _CLAIMS, self._token)
+
+    def page(self, key: str) -> str:
+        """Return the page where people find an object of the bucket, see :mod:`airflow_provider_curation.s3.web`."""
+        return object_page(self._client, self.bucket, key)
 
     # Before anything is read
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_curation.audit.errors import InvalidArgumentError, PollFailedError
+from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, PollFailedError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.polling.outcome import MAX_FAILURES, Judge, Outcome, PollResult, revive
 from airflow_provider_curation.audit.polling.search import Search
@@ -23,6 +24,7 @@ from airflow_provider_curation.compat import (
     task_state_store,
 )
 from airflow_provider_curation.interval import end_of_search, start_of_search
+from airflow_provider_curation.links import CurationAuditLink
 
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.polling.poller import Poller
@@ -63,6 +65,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("start", "end", "package_types", "repositories", "policies", "curation_conn_id")
     ui_color = "#f7d6d6"
+    operator_extra_links = (CurationAuditLink(),)
 
     def __init__(
         self,
@@ -112,7 +115,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         :raises CurationAuditError: for a lasting fault.
         """
         outcome = self._look(context)
-        batch = self._conclude(outcome)
+        batch = self._conclude(outcome, context)
         return PokeReturnValue(batch is not None, batch)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -121,7 +124,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         status = event.get("status")
         if status == "found":
             batch: dict[str, Any] = event["batch"]
-            self._tell(batch)
+            self._tell(batch, context)
             return batch
         if status == "timeout":
             self._time_out(str(event.get("message")))
@@ -199,12 +202,12 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             return judge.fault(error)
         return judge.success(batch, self._poller.over(now))
 
-    def _conclude(self, outcome: Outcome) -> dict[str, Any] | None:
+    def _conclude(self, outcome: Outcome, context: Context) -> dict[str, Any] | None:
         """Return the batch, or ``None`` if there is none yet; raise if waiting cannot help."""
         if outcome.batch is not None:
             assert self._poller is not None
             batch = outcome.batch.as_dict(since=self._poller.search.start)
-            self._tell(batch)
+            self._tell(batch, context)
             return batch
         if outcome.result is PollResult.LASTING:
             assert outcome.error is not None
@@ -219,7 +222,7 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
         from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
 
         search = self._search(context)
-        batch = self._conclude(self._look(context))
+        batch = self._conclude(self._look(context), context)
         if batch is not None:
             return batch
         deadline = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
@@ -274,8 +277,13 @@ class CurationBlockedEventsSensor(BaseSensorOperator):
             raise AirflowSkipException(f"{said} It is skipped (soft_fail).")
         raise AirflowSensorTimeout(said)
 
-    def _tell(self, batch: Mapping[str, Any]) -> None:
+    def _tell(self, batch: Mapping[str, Any], context: Context) -> None:
+        from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
+
         self.log.info(
             "Found %s blocked events in [%s, %s), ids %s to %s.",
             batch["count"], batch["since"], batch["until"], batch["first_id"], batch["last_id"],
         )  # fmt: skip
+        # What was found counts, also if the connection has gone meanwhile.
+        with suppress(CurationAuditError):
+            CurationAuditLink.store(context, CurationAuditHook(self.curation_conn_id).audit_page_url)

@@ -24,7 +24,7 @@ from airflow_provider_curation.compat import (
     delay_trigger,
     ending_without_retries,
 )
-from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
+from airflow_provider_curation.links import CurationAuditLink, S3ManifestLink, S3ObjectLink
 from airflow_provider_curation.s3.location import DEFAULT_KEY, DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class CurationAuditToS3Operator(BaseOperator):
         "aws_conn_id",
     )
     ui_color = "#d3f1e4"
-    operator_extra_links = (S3ObjectLink(), CurationAuditLink())
+    operator_extra_links = (S3ObjectLink(), S3ManifestLink(), CurationAuditLink())
 
     def __init__(
         self,
@@ -258,7 +258,8 @@ class CurationAuditToS3Operator(BaseOperator):
         for outlet in self.outlets or ():
             if events is not None and isinstance(outlet, Asset):
                 events[outlet].extra = dict(result)
-        S3ObjectLink.store(context, S3ObjectLink.address(target.bucket, target.key))
+        S3ObjectLink.store(context, target.page(target.key))
+        S3ManifestLink.store(context, target.page(target.manifest_key))
         CurationAuditLink.store(context, self.hook.audit_page_url)
         return result
 

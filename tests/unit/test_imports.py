@@ -48,7 +48,7 @@ ALLOWED = {
     "triggers": {*ALL_OF_AUDIT, "compat", "hooks", "interval"},
     "transfers": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "s3", "triggers"},
     "sensors": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "triggers"},
-    "operators": {*ALL_OF_AUDIT, "compat", "evidence", "hooks", "interval", "links", "triggers"},
+    "operators": {*ALL_OF_AUDIT, "compat", "evidence", "hooks", "interval", "links", "s3", "triggers"},
 }
 #: All that the simulator takes from the domain: it must not share the code that it tests.
 OF_THE_SIMULATOR = ("audit.endpoint",)

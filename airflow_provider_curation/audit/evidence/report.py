@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_curation.audit.evidence.findings import Finding, Series
 from airflow_provider_curation.audit.evidence.inspection import Inspected
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
-from airflow_provider_curation.audit.evidence.mending import Mend
+from airflow_provider_curation.audit.evidence.mending import MENDED_BY_EXPORT, Mend
 from airflow_provider_curation.audit.evidence.printable import printable
+from airflow_provider_curation.audit.retention import days_left
 from airflow_provider_curation.audit.window import Window, format_utc
 
 
@@ -99,6 +100,17 @@ class Report:
     def counts(self) -> dict[str, int]:
         """Findings by kind."""
         return _counts(self.findings)
+
+    def days_left(self, retention: timedelta) -> float:
+        """Return how many days are left to export what is missing: until the server forgets the oldest of it.
+
+        Pending exports are missing, too, and so is everything after the period.
+
+        :param retention: how long the server remembers events.
+        """
+        found = (*self.findings, *self.pending)
+        missing = [each.window for each in found if each.window and each.kind in MENDED_BY_EXPORT]
+        return days_left(missing, self.period.end, retention, self.clock)
 
     def summary(self, most: int = 50) -> str:
         """Return the report for people: what was checked, what was found, and what can still be mended.

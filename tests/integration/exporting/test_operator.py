@@ -21,7 +21,7 @@ from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.compat import AirflowSkipException, Asset, airflow_version
-from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
+from airflow_provider_curation.links import CurationAuditLink, S3ManifestLink, S3ObjectLink
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Delete, Simulator
 from airflow_provider_curation.transfers import curation_audit_to_s3, progress
@@ -593,9 +593,11 @@ def test_outlets_and_links_get_the_result(server: Simulator, bucket: Bucket) -> 
     result = operator(bucket, outlets=[asset]).execute({"outlet_events": events, "ti": task_instance})
     assert events[asset].extra == result
     assert len(events) == 1
+    store = f"{bucket.client.meta.endpoint_url}/{bucket.name}"
     assert pushed == {
-        S3ObjectLink.key: f"https://console.aws.amazon.com/s3/object/{bucket.name}?prefix=export.jsonl.gz",
-        CurationAuditLink.key: f"{server.url}/ui/package-curation/audit",
+        S3ObjectLink.xcom_key: f"{store}/{result['key']}",
+        S3ManifestLink.xcom_key: f"{store}/{result['manifest_key']}",
+        CurationAuditLink.xcom_key: f"{server.url}/ui/package-curation/audit",
     }
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_curation.audit import errors
+from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
+from airflow_provider_curation.audit.evidence.report import Report
+from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.compat import AirflowFailException
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
@@ -53,3 +57,29 @@ def test_a_run_without_a_period_ends_the_task() -> None:
     with pytest.raises(errors.UndefinedWindowError) as caught:
         task.execute({})
     assert isinstance(caught.value, AirflowFailException)
+
+
+def test_gives_the_days_that_are_left_and_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    period = Window(now - timedelta(days=20), now - timedelta(days=1))
+    gap = Window(now - timedelta(days=12), now - timedelta(days=11))
+    finding = Finding(FindingKind.GAP, "no export covers it", None, gap, Series("acme.example", "events", "jsonl"))
+    report = Report("curation", period, now, [finding], seal="curation/_seals/1.json")
+    monkeypatch.setattr("airflow_provider_curation.evidence.verify_archive", lambda *_, **__: report)
+    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url="http://minio.example", region_name="eu-west-1"))
+    monkeypatch.setattr("airflow_provider_curation.s3.client.s3_client", lambda _: client)
+    gauges: dict[str, float] = {}
+    monkeypatch.setattr("airflow_provider_curation.operators.curation_audit_verify.gauge", gauges.__setitem__)
+    pushed: dict[str, str] = {}
+    context = {"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))}
+    task = CurationAuditVerifyOperator(
+        task_id="verify", s3_bucket="audit", start=period.start, end=period.end, on_finding="return"
+    )
+
+    result = task.execute(context)
+
+    assert result["days_left"] == gauges["curation_audit.days_left"] == 18
+    assert list(pushed.values()) == [
+        "http://minio.example/audit?prefix=curation/",
+        "http://minio.example/audit/curation/_seals/1.json",
+    ]
