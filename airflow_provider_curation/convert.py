@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -46,7 +47,6 @@ __all__ = ["Converted", "conversions", "convert_archive", "convert_export"]
 log = logging.getLogger(__name__)
 
 _BLOCK_BYTES: Final = 256 * 1024
-_SPOOL_BYTES: Final = 1 << 20
 _SUFFIXES: Final = (".jsonl.gz", ".jsonl.zip", ".jsonl.zst", ".jsonl")
 
 
@@ -166,10 +166,10 @@ class _Stream(ChunkReader):
 
     def _lines(self) -> Iterator[bytes]:
         facts = self._stored.facts
-        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
+        with ExitStack() as opened:
             source = Source(self._place.archive.chunks(self._place.layout.object_key(self._key)))
             try:
-                read = unpacked(source, facts["compression"], spool)
+                read = unpacked(source, facts["compression"], opened)
                 while chunk := read(_BLOCK_BYTES):
                     if self.content.bytes + len(chunk) > facts["content_size"]:
                         raise self._differs(f"its content is longer than {facts['content_size']:,} bytes")

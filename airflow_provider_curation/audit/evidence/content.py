@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, Final
@@ -165,14 +166,14 @@ def _content_faults(source: Source, facts: Mapping[str, Any], window: Window) ->
     claimed = facts.get("content_size")
     if not isinstance(claimed, int) or claimed < 0:
         return ["the manifest does not claim how long its content is"]
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        content = _Content(unpacked(source, facts.get("compression"), spool), claimed)
-        seen = _Seen(window, lines_are_events=facts["format"] == "jsonl", ids_repeat=facts.get("stream") != "events")
-        with io.BufferedReader(content, _BLOCK_BYTES) as file:
-            read: Callable[[Any, _Seen], None] = _read_lines if facts["format"] == "jsonl" else _read_rows
-            read(file, seen)
-            while file.read(_BLOCK_BYTES):
-                pass
+    seen = _Seen(window, lines_are_events=facts["format"] == "jsonl", ids_repeat=facts.get("stream") != "events")
+    with ExitStack() as opened:
+        content = _Content(unpacked(source, facts.get("compression"), opened), claimed)
+        file = opened.enter_context(io.BufferedReader(content, _BLOCK_BYTES))
+        read: Callable[[Any, _Seen], None] = _read_lines if facts["format"] == "jsonl" else _read_rows
+        read(file, seen)
+        while file.read(_BLOCK_BYTES):
+            pass
     return [*seen.faults, *_differences(seen, content.meter, facts)]
 
 
@@ -211,8 +212,11 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def unpacked(source: Source, compression: Any, spool: Any) -> Callable[[int], bytes]:
-    """Return what reads an object's content, at most so many bytes at a time."""
+def unpacked(source: Source, compression: Any, opened: ExitStack) -> Callable[[int], bytes]:
+    """Return what reads an object's content, at most so many bytes at a time.
+
+    :param opened: closes what unpacking needs: a zip is read from its end, and so from a temporary file.
+    """
     if compression == "none":
         return source.read
     if compression == "gzip":
@@ -228,6 +232,7 @@ def unpacked(source: Source, compression: Any, spool: Any) -> Callable[[int], by
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES_OF_ZSTD).stream_reader(source)  # type: ignore[arg-type]
         return _zstd_read(reader, zstandard.ZstdError)
     if compression == "zip":
+        spool = opened.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
         while chunk := source.read(_BLOCK_BYTES):
             spool.write(chunk)
         archive = zipfile.ZipFile(spool)
@@ -252,6 +257,9 @@ class _Event(msgspec.Struct, gc=False):
     id: int
     created_at: str
     action: str = _UNKNOWN
+
+
+_decode_event: Final = msgspec.json.Decoder(_Event).decode
 
 
 class _Seen:
@@ -314,7 +322,8 @@ class _Seen:
     def claims(self) -> dict[str, Any]:
         """Return what a manifest says of the events, whatever their order, by its members."""
         claims: dict[str, Any] = {"events": self.events, "rows": self.rows, "actions": dict(self.actions)}
-        return claims if self.ids_digest is None else {**claims, "ids_digest": self.ids_digest}
+        digest = self.ids_digest
+        return claims if digest is None else {**claims, "ids_digest": digest}
 
     @property
     def ids_digest(self) -> str | None:
@@ -344,13 +353,12 @@ class _Seen:
 
 
 def _read_lines(file: IO[bytes], seen: _Seen) -> None:
-    decode = msgspec.json.Decoder(_Event).decode
     of_same_id: set[bytes] = set()
     while line := file.readline(_MOST_LINE_BYTES + 1):
         if len(line) > _MOST_LINE_BYTES:
             raise ContentError(f"its line {seen.rows + 1:,} is longer than {_MOST_LINE_BYTES:,} bytes")
         try:
-            event = decode(line)
+            event = _decode_event(line)
         except (msgspec.MsgspecError, RecursionError):
             raise ContentError(f"its line {seen.rows + 1:,} is not an event") from None
         if event.id != seen.last_id:

@@ -86,9 +86,11 @@ class Envelope:
 
     @classmethod
     def parse(cls, body: bytes) -> Envelope:
-        """Read an envelope.
+        """Read an envelope, which must be byte for byte as :meth:`to_json` writes it.
 
-        :raises EnvelopeError: if it is not one, or has more than 1 MiB or 16 signatures.
+        DSSE itself is more lenient. Here every byte of an archive counts, so that no change to a file goes unseen.
+
+        :raises EnvelopeError: if it is not one, is written differently, or has more than 1 MiB or 16 signatures.
         """
         try:
             facts = read_object(body, MOST_ENVELOPE_BYTES)
@@ -100,7 +102,10 @@ class Envelope:
         payload_type = facts.get("payloadType")
         if not isinstance(payload_type, str):
             raise EnvelopeError("it does not name the type of its payload")
-        return cls(_bytes_of(facts, "payload"), payload_type, tuple(map(_signature, signatures)))
+        envelope = cls(_bytes_of(facts, "payload"), payload_type, tuple(map(_signature, signatures)))
+        if envelope.to_json() != body:
+            raise EnvelopeError("it has other members, white space or spellings than a signature is written with")
+        return envelope
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
@@ -112,7 +117,7 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 def _signature(facts: Any) -> Signature:
     if not isinstance(facts, dict):
         raise EnvelopeError("one of its signatures is not a JSON object")
-    key_id = facts.get("keyid", "")
+    key_id = facts.get("keyid")
     if not isinstance(key_id, str):
         raise EnvelopeError("the key id of one of its signatures is not text")
     return Signature(key_id, _bytes_of(facts, "sig"))

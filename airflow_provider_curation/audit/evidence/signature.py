@@ -11,6 +11,8 @@
    by a time stamp, or by a trusted seal that names it.
 9. Without a key ring no signature counts; the caller learns whether there is one.
 10. An envelope has at most 1 MiB and 16 signatures; whatever is in it, the result is a result and not an exception.
+11. An envelope is byte for byte what this package writes: one with added members, white space or another spelling of
+    its base64 does not count, although what it says is the same.
 """
 
 from __future__ import annotations

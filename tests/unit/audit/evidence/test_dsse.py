@@ -74,6 +74,42 @@ def test_what_is_not_an_envelope_is_refused(body: bytes, why: str) -> None:
         Envelope.parse(body)
 
 
-def test_a_signature_needs_no_key_id() -> None:
+WRITTEN = Envelope(b"xy", "a/b", (Signature("k", b"s"),)).to_json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + WRITTEN,
+        WRITTEN + b"\n",
+        WRITTEN.replace(b"\n ", b"\n\t", 1),
+        WRITTEN.replace(b"a/b", b"\\u0061/b"),
+        WRITTEN.replace(b'"sig"', b'"note": 1, "sig"'),
+        WRITTEN.replace(b'"payload"', b'"note": 1, "payload"', 1),
+        WRITTEN.replace(b"eHk=", b"eHl="),
+        json.dumps(json.loads(WRITTEN)).encode(),
+    ],
+    ids=["bom", "line", "tab", "escape", "member of a signature", "member", "bits behind base64", "one line"],
+)
+def test_an_envelope_that_is_written_differently_is_refused(body: bytes) -> None:
+    assert body != WRITTEN
+    with pytest.raises(EnvelopeError):
+        Envelope.parse(body)
+
+
+@given(st.data())
+def test_every_change_to_an_envelope_shows(data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(WRITTEN)))
+    end = data.draw(st.integers(place, len(WRITTEN)))
+    body = WRITTEN[:place] + data.draw(st.binary(max_size=3)) + WRITTEN[end:]
+    try:
+        read = Envelope.parse(body)
+    except EnvelopeError:
+        return
+    assert body == WRITTEN or read != Envelope.parse(WRITTEN)
+
+
+def test_a_signature_has_a_key_id() -> None:
     body = without("", signatures=[{"sig": base64.b64encode(b"s").decode()}])
-    assert Envelope.parse(body).signatures == (Signature("", b"s"),)
+    with pytest.raises(EnvelopeError, match="key id"):
+        Envelope.parse(body)

@@ -164,14 +164,17 @@ def test_rule_10_whatever_comes_is_a_result(noise: bytes, place: str) -> None:
     assert check(body).counts is False
 
 
+def test_rule_11_an_envelope_has_one_spelling() -> None:
+    for changed in (b"\xef\xbb\xbf" + signed(), signed() + b"\n", json.dumps(json.loads(signed())).encode()):
+        assert check(changed).status is SignatureStatus.UNREADABLE
+
+
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_no_byte_of_a_signed_file_can_change(place: int, change: int) -> None:
     body = bytearray(signed())
     place %= len(body)
     body[place] ^= change
-    found = check(bytes(body))
-    # White space between the JSON's tokens is not signed, nor are the last bits of base64: what they say is the same.
-    assert not found.counts or Envelope.parse(bytes(body)) == Envelope.parse(signed())
+    assert check(bytes(body)).counts is False
 
 
 def test_each_rule_has_its_test() -> None:
