@@ -37,9 +37,9 @@ from airflow_provider_curation.audit.pages.page import (
     Page,
     Tally,
     check_times,
-    new_body,
     worker_faults_named,
 )
+from airflow_provider_curation.audit.pages.page_body import new_body
 from airflow_provider_curation.audit.treatment import MissingColumnError, Treatment
 
 #: Columns that checks and counts use; all but the id may be missing.

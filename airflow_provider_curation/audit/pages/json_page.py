@@ -6,7 +6,7 @@ A page keeps its events as the server's own bytes, and beside them only what the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -30,9 +30,9 @@ from airflow_provider_curation.audit.pages.page import (
     Tally,
     check_times,
     make_page,
-    new_body,
     worker_faults_named,
 )
+from airflow_provider_curation.audit.pages.page_body import body_of
 from airflow_provider_curation.audit.treatment import Treatment
 
 _T = TypeVar("_T")
@@ -48,11 +48,11 @@ class _RawEnvelope(msgspec.Struct, gc=False):
     meta: msgspec.Raw
 
 
-class _PolicyName(msgspec.Struct, gc=False):
+class _PolicyName(msgspec.Struct, frozen=True, gc=False):
     policy_name: str | None = None
 
 
-class _Policy(_PolicyName, gc=False):
+class _Policy(_PolicyName, frozen=True, gc=False):
     policy_id: int | str | None = None
 
 
@@ -63,7 +63,12 @@ class _EventKey(msgspec.Struct, gc=False):
     created_at: str
     action: str
     package_type: str | None = None
-    policies: Sequence[_PolicyName] | None = None
+    policies: Collection[_PolicyName] | None = None
+
+
+class _PlainKey(_EventKey, gc=False):
+    #: A set, so that a policy name that an event has twice is there once.
+    policies: set[_PolicyName] | None = None
 
 
 class _FullKey(_EventKey, gc=False):
@@ -74,7 +79,7 @@ class _FullKey(_EventKey, gc=False):
 
 
 class _Keys(msgspec.Struct, gc=False):
-    data: list[_EventKey] | None
+    data: list[_PlainKey] | None
 
 
 class _FullKeys(msgspec.Struct, gc=False):
@@ -129,11 +134,9 @@ def json_page(
             raws, keys = raws[skip:], keys[skip:]
         tally = _tally(query, keys)
         tally.read = count - skip
-        content = b"\n".join([treatment.event(bytes(raw)) for raw in raws] if treatment else raws)
-        body = new_body(len(content))
-        if raws:
-            body.write(content)
-            body.write(b"\n")
+        events = [treatment.event(bytes(raw)) for raw in raws] if treatment else raws
+        # The empty event at the end gives the last line its break.
+        body = body_of(b"\n".join([*events, b""]) if events else b"")
     page = make_page(event_keys, meta.total_count, tally, body, count)
     return replace(page, read=read, kept=_marks(keys)) if marked else page
 
@@ -158,10 +161,11 @@ def _checked(
     envelope = decode(asked, answer, limits, _raw_decoder.decode)
     meta = decode(asked, bytes(envelope.meta), limits, _meta_decoder.decode)
     raws = envelope.data or []
-    check_members(asked, answer, envelope.data, envelope.meta)
-    # Each event, and its policies.
+    lengths = list(map(len, raws))
+    check_members(asked, answer, envelope.data, envelope.meta, lengths)
+    # Each event, the list of its policies, and these.
     plain = len(keys) + sum([1 + len(key.policies) for key in keys if key.policies is not None])
-    check_events(asked, raws, plain, answer, objects, limits)
+    check_events(asked, raws, lengths, plain, answer, objects, limits)
     _check_counts(query, meta, len(keys))
     return keys, raws, meta
 
@@ -222,13 +226,10 @@ def _event_key(key: _EventKey) -> EventKey:
 
 def _policy_names(keys: Sequence[_EventKey]) -> list[str | None]:
     """Return the names of each event's policies, each once an event."""
-    names: list[str | None] = []
-    for policies in [key.policies for key in keys if key.policies]:
-        if len(policies) == 1:
-            names.append(policies[0].policy_name)
-        else:
-            names.extend({policy.policy_name for policy in policies})
-    return names
+    policies = [key.policies for key in keys if key.policies]
+    if policies and not isinstance(policies[0], set):
+        return [name for each in policies for name in {policy.policy_name for policy in each}]
+    return [policy.policy_name for each in policies for policy in each]
 
 
 def _count(counts: Counter[str], names: list[str | None]) -> None:

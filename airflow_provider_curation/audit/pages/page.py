@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import takewhile
-from typing import IO, Annotated, Final, NamedTuple, cast
+from typing import IO, Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -18,9 +17,6 @@ from airflow_provider_curation.audit.endpoint import AUDIT_PATH
 from airflow_provider_curation.audit.errors import Asked, UnexpectedAnswerError, WorkerResourceError
 from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import format_utc
-
-#: Bytes of a page that are kept in memory; larger ones go to the worker's temporary directory.
-SPOOL_BYTES = 256 * 1024
 
 #: Stands in counts for a name that an event does not have.
 UNKNOWN: Final = "unknown"
@@ -129,16 +125,6 @@ class Page:
             yield chunk
 
 
-def new_body(size: int = 0) -> IO[bytes]:
-    """Return a file for a page's events: in memory while small, else on the worker's disk, and gone when closed.
-
-    :param size: bytes that it will hold at least; many are not held in memory first.
-    """
-    if size > SPOOL_BYTES:
-        return cast("IO[bytes]", tempfile.TemporaryFile())
-    return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
-
-
 def make_page(
     keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes], count: int | None = None
 ) -> Page:
@@ -167,7 +153,8 @@ def check_times(query: Query, times: Sequence[str]) -> None:
     if not times:
         return
     try:
-        moments = msgspec.convert(times, list[_Moment])
+        # Many events share a second.
+        moments = msgspec.convert(list(set(times)), list[_Moment])
     except msgspec.ValidationError as error:
         raise UnexpectedAnswerError(query.asked, "an event whose created_at is not an RFC 3339 time") from error
     window = query.window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 from collections import Counter
@@ -25,7 +26,7 @@ from airflow_provider_curation.audit.errors import (
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.pages import page as module
+from airflow_provider_curation.audit.pages import page_body as module
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.pages.page import EndInclusiveError, EventMark, Page, Tally
 from airflow_provider_curation.audit.window import Window, format_utc
@@ -405,10 +406,13 @@ def test_a_cut_body_is_never_a_page(events: list[Event], data: st.DataObject, pr
     assert caught.value.retry_request
 
 
-def test_a_page_beyond_the_spools_size_is_whole() -> None:
+@pytest.mark.parametrize("memory", [0, module.MEMORY_BYTES])
+def test_a_long_page_is_whole_on_disk_and_in_memory(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", memory)
     events = [event(number, reason="é" * 500) for number in range(1500)]
     page = json_page(QUERY, answer(events, ensure_ascii=False))
-    assert len(body(page)) > 4 * module.SPOOL_BYTES
+    assert isinstance(page.body, io.BytesIO) == bool(memory)
+    assert len(body(page)) > 1_000_000
     assert decoded(page) == events
     assert body(page) == body(page)
     assert max(map(len, page.chunks(1000))) == 1000

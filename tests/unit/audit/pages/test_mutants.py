@@ -18,13 +18,13 @@ from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment
 from airflow_provider_curation.audit.window import Window
-from tests.support.archives import KEY
+from tests.support.keys import PSEUDONYM_KEY
 
 SAMPLES = Path(__file__).parents[2] / "simulator" / "samples"
 #: All times of the samples.
 WINDOW = Window.parse("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")
 MUTANTS = 400
-TREATMENT = Treatment(Pseudonymizer(("username", "user_mail"), KEY), csv_safe=True)
+TREATMENT = Treatment(Pseudonymizer(("username", "user_mail"), PSEUDONYM_KEY), csv_safe=True)
 WANTED = EventFilter.of(actions=["b*"], policies=["*"])
 PIECES = [
     *(bytes([each]) for each in (0, 9, 10, 13, 34, 39, 44, 45, 48, 58, 91, 92, 93, 123, 125, 127, 128, 192, 237, 255)),
