@@ -62,7 +62,7 @@ def test_a_rerun_gives_the_same_bytes_and_uploads_nothing(bucket: Bucket, server
 
 
 def test_filters_and_pseudonyms_apply(bucket: Bucket, server: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = {"conn_type": "generic", "password": "made-up-pseudonym-key-of-the-tests-ba5eba11-c0ffee"}
+    key = {"conn_type": "generic", "password": "1f3a9c5e7b2d4860f1e3d5c7b9a8061724354657687980a1b2c3d4e5f60718a9"}
     monkeypatch.setenv("AIRFLOW_CONN_PSEUDONYMS", json.dumps(key))
     result = export(
         bucket,
