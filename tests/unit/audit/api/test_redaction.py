@@ -212,7 +212,7 @@ def said_of(client: AuditClient, work: Callable[[AuditClient], object]) -> str:
     return f"{written.getvalue()} {client!r} {client._session!r} {client._session.auth!r}"
 
 
-@settings(UNHURRIED, max_examples=60)
+@settings(UNHURRIED, max_examples=25)
 @given(SECRETS, st.booleans(), st.sampled_from(PLACES), st.data())
 def test_no_echo_reaches_an_error_a_log_or_a_traceback(
     raw_server: RawServer, secret: str, basic: bool, place: str, data: st.DataObject
@@ -275,7 +275,7 @@ def mutant(random: Random) -> bytes:
     return bytes(content)
 
 
-MUTANTS = int(os.environ.get("MUTANTS", "150"))
+MUTANTS = int(os.environ.get("MUTANTS", "60"))
 
 
 @pytest.mark.parametrize("part", range(4))
