@@ -29,7 +29,10 @@ def get_provider_info() -> dict[str, object]:
         "operators": [
             {
                 "integration-name": "JFrog Curation",
-                "python-modules": ["airflow_provider_curation.operators.curation_audit_verify"],
+                "python-modules": [
+                    "airflow_provider_curation.operators.curation_audit_report",
+                    "airflow_provider_curation.operators.curation_audit_verify",
+                ],
             }
         ],
         "sensors": [
@@ -57,6 +60,7 @@ def get_provider_info() -> dict[str, object]:
             "airflow_provider_curation.links.S3ArchiveLink",
             "airflow_provider_curation.links.S3SealLink",
             "airflow_provider_curation.links.CurationAuditLink",
+            "airflow_provider_curation.links.CurationReportLink",
         ],
         "connection-types": [
             {

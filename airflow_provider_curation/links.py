@@ -58,3 +58,10 @@ class CurationAuditLink(_StoredLink):
 
     name = "Curation audit"
     xcom_key = "curation_audit_page"
+
+
+class CurationReportLink(_StoredLink):
+    """The page that a report task wrote."""
+
+    name = "Curation report"
+    xcom_key = "curation_report_page"

@@ -112,7 +112,7 @@ def verify_archive(
         _trusted(key_ring, signer, now), _authorities(timestamp_authorities), frozenset(map(str.lower, known_seals))
     )
     lock = (object_lock_mode, object_lock_retain_until, object_lock_legal_hold)
-    archive, prefix = _archive(location, aws_conn_id)
+    archive, prefix = open_archive(location, aws_conn_id)
     period = _period(archive, prefix, trust, start, end)
     if seal:
         _protect(archive, period, now, lock, s3_extra_args)
@@ -174,7 +174,7 @@ def _authorities(given: StampAuthorities | str | os.PathLike[str] | None) -> Sta
         raise InvalidArgumentError(f"timestamp_authorities={str(given)!r} cannot be read ({error.strerror}).") from None
 
 
-def _archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple[Archive, str]:
+def open_archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple[Archive, str]:
     """Return where an archive lies, and the prefix of its keys: a folder's, so with a slash at its end."""
     if not isinstance(location, str) or not location.startswith("s3://"):
         archive = LocalArchive(location)

@@ -79,7 +79,7 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
         key = key.removeprefix(layout.prefix)
     location = Location(bucket, layout, key)
     _check_key(s3_key, location)
-    for reserved in (layout.manifests, layout.seals, layout.quarantine):
+    for reserved in (layout.manifests, layout.seals, layout.quarantine, layout.reports):
         if location.key.startswith(reserved):
             raise InvalidArgumentError(
                 f"s3_key={s3_key!r} makes {location.key!r}, but the archive keeps {reserved} for itself: choose "

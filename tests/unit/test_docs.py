@@ -66,6 +66,7 @@ def test_readme_and_front_page_show_the_same_dag() -> None:
 PUBLIC = {
     "hooks.curation_audit": ["CurationAuditHook"],
     "transfers.curation_audit_to_s3": ["CurationAuditToS3Operator"],
+    "operators.curation_audit_report": ["CurationAuditReportOperator"],
     "operators.curation_audit_verify": ["CurationAuditVerifyOperator"],
     "sensors.curation_audit": ["CurationBlockedEventsSensor"],
     "triggers.curation_audit": ["CurationBlockedEventsTrigger"],

@@ -30,6 +30,7 @@ AUDIT = {
     "audit.exporting": {"audit", "audit.api", "audit.pages", "audit.reading"},
     "audit.polling": {"audit", "audit.api", "audit.pages", "audit.reading"},
     "audit.evidence": {"audit"},
+    "audit.reporting": {"audit", "audit.evidence"},
 }
 ALL_OF_AUDIT = set(AUDIT)
 ALLOWED = {
@@ -45,10 +46,11 @@ ALLOWED = {
     "backfill": {*ALL_OF_AUDIT, "compat"},
     "convert": {*ALL_OF_AUDIT, "s3"},
     "evidence": {*ALL_OF_AUDIT, "hooks", "s3"},
+    "report": {*ALL_OF_AUDIT, "evidence", "hooks", "s3"},
     "triggers": {*ALL_OF_AUDIT, "compat", "hooks", "interval"},
     "transfers": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "s3", "triggers"},
     "sensors": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "triggers"},
-    "operators": {*ALL_OF_AUDIT, "compat", "evidence", "hooks", "interval", "links", "s3", "triggers"},
+    "operators": {*ALL_OF_AUDIT, "compat", "evidence", "hooks", "interval", "links", "report", "s3", "triggers"},
 }
 #: All that the simulator takes from the domain: it must not share the code that it tests.
 OF_THE_SIMULATOR = ("audit.endpoint",)

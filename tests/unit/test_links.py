@@ -10,14 +10,22 @@ import pytest
 
 from airflow_provider_curation import links
 from airflow_provider_curation.get_provider_info import get_provider_info
-from airflow_provider_curation.links import CurationAuditLink, S3ArchiveLink, S3ManifestLink, S3ObjectLink, S3SealLink
+from airflow_provider_curation.links import (
+    CurationAuditLink,
+    CurationReportLink,
+    S3ArchiveLink,
+    S3ManifestLink,
+    S3ObjectLink,
+    S3SealLink,
+)
+from airflow_provider_curation.operators.curation_audit_report import CurationAuditReportOperator
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
 from airflow_provider_curation.s3.web import folder_page, object_page
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 from airflow_provider_curation.transfers.export_job import Exported
 
-LINKS = [S3ObjectLink, S3ManifestLink, S3ArchiveLink, S3SealLink, CurationAuditLink]
+LINKS = [S3ObjectLink, S3ManifestLink, S3ArchiveLink, S3SealLink, CurationAuditLink, CurationReportLink]
 
 
 class TaskInstance:
@@ -110,7 +118,12 @@ def test_the_clients_endpoint_decides_where_a_page_is(store: Any, page: str) -> 
 
 
 def test_the_operators_have_them_and_the_metadata_lists_them() -> None:
-    operators = (CurationAuditToS3Operator, CurationAuditVerifyOperator, CurationBlockedEventsSensor)
+    operators = (
+        CurationAuditToS3Operator,
+        CurationAuditVerifyOperator,
+        CurationAuditReportOperator,
+        CurationBlockedEventsSensor,
+    )
     used = {type(link) for operator in operators for link in operator.operator_extra_links}
     assert used == set(LINKS)
     listed = get_provider_info()["extra-links"]

@@ -42,6 +42,11 @@ class Layout:
         """The prefix of altered bytes that a mend has put aside."""
         return f"{self.prefix}_quarantine/"
 
+    @property
+    def reports(self) -> str:
+        """The prefix of reports for people."""
+        return f"{self.prefix}_reports/"
+
     def object_key(self, relative: str) -> str:
         """Return the key of an object, from its key below the root."""
         return f"{self.prefix}{relative}"

@@ -146,7 +146,7 @@ class _Verification:
     def _objects(self) -> Iterator[Entry]:
         """Yield what is not the archive's own book-keeping, and find other archives on the way."""
         layout = self._check.layout
-        reserved = (layout.manifests, layout.seals, layout.quarantine)
+        reserved = (layout.manifests, layout.seals, layout.quarantine, layout.reports)
         others: set[str] = set()
         for each in self._archive.entries(self._check.prefix):
             if each.key.startswith(reserved):

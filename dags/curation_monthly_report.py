@@ -1,0 +1,86 @@
+"""Each month's report on the archive of audit events, after the month is verified and sealed; for Airflow 2.11 and 3.
+
+Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The charts need the extra `report` on the
+workers. The bucket is `BUCKET` in the DAG file.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
+
+from airflow_provider_curation.operators.curation_audit_report import CurationAuditReportOperator
+from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
+
+# Not a parameter: whoever may trigger the DAG could have another bucket read and written.
+BUCKET = "audit-archive"
+# The streams and formats that the archive must have, as the export DAG writes them.
+EXPECTED = [("events", "jsonl"), ("events", "csv"), ("dry_run", "jsonl")]
+MONTH = {
+    "start": "{{ ti.xcom_pull(task_ids='month')['start'] }}",
+    "end": "{{ ti.xcom_pull(task_ids='month')['end'] }}",
+}
+
+# [START howto_dag]
+with DAG(
+    dag_id="curation_monthly_report",
+    # At four in the morning of a month's first day, when the last day's export has long ended.
+    schedule="0 4 1 * *",
+    start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=10)},
+    tags=["curation", "audit"],
+    doc_md=__doc__,
+) as dag:
+    # [END howto_dag]
+
+    @task
+    def month() -> dict:
+        """Return the last whole month, in UTC."""
+        end = datetime.now(timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        start = (end - timedelta(days=1)).replace(day=1)
+        return {"start": start.isoformat(), "end": end.isoformat()}
+
+    # [START howto_seal]
+    # Seals the month if nothing is missing. With signing_conn_id the seal is signed, and with key_ring_conn_id the
+    # signatures of manifests and seals are checked.
+    seal = CurationAuditVerifyOperator(
+        task_id="verify_and_seal",
+        s3_bucket=BUCKET,
+        **MONTH,
+        expected=EXPECTED,
+        seal=True,
+        on_finding="return",
+    )
+    # [END howto_seal]
+
+    # [START howto_report]
+    # A month with findings is not sealed, and is reported all the same: that is when people ask. To mail the report,
+    # give the task a notifier of a provider that you have, such as
+    #
+    #     from airflow.providers.smtp.notifications.smtp import send_smtp_notification
+    #     on_success_callback=[
+    #         send_smtp_notification(
+    #             to="audit@acme.example",
+    #             subject="Curation audit events, {{ ti.xcom_pull()['start'][:7] }}: {{ ti.xcom_pull()['verdict'] }}",
+    #             html_content="{{ ti.xcom_pull()['sentence'] }} The report: {{ ti.xcom_pull()['uri'] }}",
+    #         )
+    #     ]
+    report = CurationAuditReportOperator(
+        task_id="report",
+        s3_bucket=BUCKET,
+        **MONTH,
+        expected=EXPECTED,
+    )
+    # [END howto_report]
+
+    @task
+    def conclude(written: dict) -> str:
+        """Fail if the month is incomplete, so that somebody is told."""
+        said = f"{written['sentence']} The report: {written['uri']}"
+        if written["verdict"] == "incomplete":
+            raise AirflowFailException(said)
+        return said
+
+    month() >> seal >> report
+    conclude(report.output)
