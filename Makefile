@@ -30,6 +30,9 @@ STAMP := $(VENV)/.installed
 # One worker a core of a small machine. Tests of one `xdist_group` share a worker, as those should that start Airflow.
 XDIST ?= -n 2 --dist loadgroup
 
+# Branch coverage of the package; a part of the tests covers a part of it, so ARGS turn it off.
+COVERAGE ?= $(if $(strip $(ARGS)),,--cov --cov-report=term-missing:skip-covered)
+
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -66,8 +69,8 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 	@touch $@
 
 .PHONY: test
-test: $(STAMP) ## Unit and integration tests (ARGS goes to pytest)
-	$(BIN)/python -m pytest $(XDIST) $(ARGS)
+test: $(STAMP) ## Unit and integration tests, with coverage unless ARGS choose some of them
+	$(BIN)/python -m pytest $(XDIST) $(COVERAGE) $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Unit tests only
@@ -122,7 +125,7 @@ lint: $(STAMP) ## ruff (rules and format), spelling, and plain English
 	$(BIN)/python lint/phrases.py
 
 .PHONY: typecheck
-typecheck: $(STAMP) ## mypy, strict, on the package
+typecheck: $(STAMP) ## mypy, strict, over everything
 	$(BIN)/mypy
 
 .PHONY: docs
@@ -159,7 +162,7 @@ demo: $(STAMP) ## A simulated tenant, an S3 API and one DAG run, explained
 
 .PHONY: bench
 bench: $(STAMP) ## The benchmark, beside its peers
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/export.py $(ARGS)
 
 .PHONY: bench-poll
 bench-poll: $(STAMP) ## What polling costs: requests, rows and the event loop's time
@@ -192,5 +195,5 @@ matrix-table: ## The compatibility table of README.md and docs, from the last ma
 
 .PHONY: clean
 clean: ## Everything that was made here, but the virtual environments
-	rm -rf build dist docs/_build .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/_build .coverage .demo .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

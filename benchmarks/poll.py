@@ -184,7 +184,7 @@ async def _loop_lag(triggers: int, seconds: float, interval: float) -> Lag:
 
     class Counting(curation_audit.CurationBlockedEventsTrigger):
         # One line a trigger, of which none says anything here.
-        log = logging.getLogger("silent")
+        log = logging.getLogger("silent")  # type: ignore[assignment]
 
         async def _look(self) -> Any:
             nonlocal polls

@@ -9,7 +9,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 
 project = "airflow-provider-curation"
 author = "airflow-provider-curation contributors"
-release = re.search(r'__version__ = "(.+)"', (ROOT / "airflow_provider_curation" / "__init__.py").read_text())[1]
+[release] = re.findall(r'__version__ = "(.+)"', (ROOT / "airflow_provider_curation" / "__init__.py").read_text())
 version = release
 
 extensions = ["exceptions", "myst_parser", "sphinx.ext.autodoc", "sphinx_design"]

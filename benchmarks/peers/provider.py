@@ -19,7 +19,7 @@ def export(job: Job) -> None:
         task_id="export",
         s3_bucket=job.bucket,
         s3_key="bench/export{suffix}",
-        file_format=job.file_format,
+        file_format=job.file_format,  # type: ignore[arg-type]
         start=job.start,
         end=job.end,
     )

@@ -50,7 +50,7 @@ class ExceptionsDirective(SphinxDirective):
         node = nodes.section()
         node.document = self.state.document
         self.state.nested_parse(StringList(lines(), source="errors.py"), 0, node, match_titles=True)
-        return node.children
+        return list(node.children)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -187,7 +187,7 @@ class _Run:
             if before == "wider":
                 window[1] += 60
             step = self._calm("before", simulator, window, **changed)
-        [(key, _)] = list(step.stored.data.items()) or [(None, None)]
+        key = next(iter(step.stored.data), None)
         if key is not None and before == "foreign":
             self._bucket.clear()
             self._put(key, FOREIGN)

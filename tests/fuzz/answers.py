@@ -198,7 +198,14 @@ def _verdicts(case: Case, simulator: Simulator, damages: list[Damage], told: Tol
         if not isinstance(told.error, CurationAuditError):
             yield f"{type(told.error).__name__}, which is not a named error: {str(told.error)[:200]}"
         return
-    judge = {"iter": _of_events, "csv": _of_csv, "count": _of_count, "page": _of_page, "test": _of_test}[case.action]
+    judges: dict[str, Callable[..., Iterator[str]]] = {
+        "iter": _of_events,
+        "csv": _of_csv,
+        "count": _of_count,
+        "page": _of_page,
+        "test": _of_test,
+    }
+    judge = judges[case.action]
     yield from judge(case, simulator, damages, told.value)
     if case.part == "entitlement" and case.number == 0 and case.action in ("iter", "csv", "count"):
         said = [envelope_of(damage.after) for damage in damages]
@@ -242,7 +249,7 @@ def _of_rows(
 
 
 def _of_count(case: Case, simulator: Simulator, damages: list[Damage], count: int) -> Iterator[str]:
-    said = {simulator.count(START, END, case.dry_run)}
+    said: set[int | None] = {simulator.count(START, END, case.dry_run)}
     for damage in damages:
         envelope = envelope_of(damage.after) or {}
         meta = envelope.get("meta")

@@ -235,7 +235,9 @@ def csv_text(random: Random, content: bytes) -> bytes:
         lines[at] = b'"' + lines[at]
     elif how == "header":
         names = lines[0].rstrip(b"\r\n").split(b",")
-        random.choice([names.reverse, names.pop, lambda: names.append(names[0]), lambda: names.insert(0, b"")])()
+        changes: list[Callable[[], object]] = [names.reverse, names.pop]
+        changes += [lambda: names.append(names[0]), lambda: names.insert(0, b"")]
+        random.choice(changes)()
         lines[0] = b",".join(names) + b"\n"
     elif how == "blank":
         lines.insert(at, random.choice([b"\n", b"\r\n", b",,,\n", b"\n" * 1000]))

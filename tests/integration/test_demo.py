@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def running_demo(temporary: Path) -> Iterator[tuple[subprocess.Popen[str], queue
     lines: queue.Queue[str] = queue.Queue()
     assert demo.stdout is not None
     output = demo.stdout
-    reader = threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True)
+    reader = threading.Thread(target=lambda: list(map(lines.put, output)), daemon=True)
     reader.start()
     try:
         yield demo, lines
@@ -172,7 +173,8 @@ def exported(demo_modules: None, tenant: Simulator, monkeypatch: pytest.MonkeyPa
     with made_up_s3() as s3:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
         client = s3.client()
-        for number, choice in enumerate(({}, {"file_format": "csv"}, {"dry_run": True})):
+        choices: list[dict[str, Any]] = [{}, {"file_format": "csv"}, {"dry_run": True}]
+        for number, choice in enumerate(choices):
             result = CurationAuditToS3Operator(
                 task_id=f"export_{number}", s3_bucket=BUCKET, start=day.start, end=day.end, **choice
             ).execute({})
@@ -274,15 +276,16 @@ def test_its_exit_status_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    import child
     import run
 
-    monkeypatch.setattr(run.Child, "run", lambda self, *command, tell=None: None)
+    monkeypatch.setattr(child.Child, "run", lambda self, *command, tell=None: None)
     monkeypatch.setattr(run, "show", lambda *arguments: archive)
     monkeypatch.setattr(run, "show_alert", lambda *arguments: alert)
     monkeypatch.setattr(run, "_forget_the_users_settings", lambda: None)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
     monkeypatch.setattr(run, "CANNOT_SHOW", ())
-    monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["run.py"])
 
     assert run.main() == status
@@ -320,7 +323,7 @@ def test_a_failure_of_airflow_keeps_its_log(
     monkeypatch.setattr(run, "_demo", demo)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
     monkeypatch.setattr(run, "CANNOT_SHOW", ())
-    monkeypatch.setattr(run.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["run.py"])
 
     assert run.main() == 1

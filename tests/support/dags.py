@@ -68,14 +68,16 @@ def share_the_api(environment: pytest.MonkeyPatch) -> None:
 def _register() -> None:
     """Have the database know the assets of the DAGs; from Airflow 3.1 on `dag.test` does it."""
     from airflow import __version__
-    from airflow.models import DagBag
+    from airflow.models import DagBag as CurrentDagBag
 
+    # Its arguments and methods differ between versions.
+    DagBag: Any = CurrentDagBag
     if __version__.startswith("2."):
         DagBag(str(DAGS), include_examples=False).sync_to_db()
     elif __version__.startswith("3.0."):
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-        DagBundlesManager().sync_bundles_to_db()
+        DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
         DagBag(str(DAGS), include_examples=False).sync_to_db("examples", None)
 
 

@@ -85,7 +85,7 @@ class Source:
         whole_rows: bool = True,
         most: int | None = None,
         is_entitled: bool | None = True,
-        before: Callable[[int, Source], None] | None = None,
+        before: Callable[[int, Source], object] | None = None,
         delay: float = 0.0,
     ) -> None:
         self.events = sorted(events)

@@ -248,7 +248,7 @@ class Client:
         if kind == "refused":
             code = dict(answer)["code"]
             details = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": _STATUS[code]}}
-            raise ClientError(details, operation)  # type: ignore[arg-type]
+            raise ClientError(details, operation)
         return dict(answer)
 
     def head_object(self, **asked: Any) -> dict[str, Any]:

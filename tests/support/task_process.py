@@ -75,7 +75,7 @@ def warm_up() -> None:
     loader = botocore.loaders.create_loader()
     botocore.session.create_loader = lambda search_path_string=None: loader
     S3Hook(aws_conn_id=None, region_name="us-east-1").get_conn()
-    get_hook_lineage_collector()
+    get_hook_lineage_collector()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def watch(folder: str, connection: str) -> None:
 
 async def _watch(folder: Path) -> None:
     trigger = CurationBlockedEventsTrigger(lookback=3600, poll_interval=0.03, sample_size=10_000)
-    trigger.asset_state_store = FileStore(folder)
+    trigger.asset_state_store = FileStore(folder)  # type: ignore[assignment]
     log = EventLog(folder)
     async for event in trigger.run():
         log.append(event.payload)

@@ -237,7 +237,7 @@ def deployment(folder: Path) -> Iterator[Deployment]:
     shutil.copy(here.parents[2] / "dags" / "curation_audit_backfill.py", dags)
     # Late enough that the last day has settled.
     today = (datetime.now(timezone.utc) - timedelta(minutes=10)).replace(hour=0, minute=0, second=0, microsecond=0)
-    access = {"tokens": (TOKEN,), "users": {LOGIN: PASSWORD}}
+    access: dict[str, Any] = {"tokens": (TOKEN,), "users": {LOGIN: PASSWORD}}
     settings = SimulatorSettings(events=24_000, start=today - timedelta(days=29), end=today, **access)
     crowd = SimulatorSettings(
         events=14_000, seed=2, start=today - timedelta(days=2), end=today - timedelta(days=1), **access

@@ -237,7 +237,11 @@ class Airflow:
             self.command("users", "create", *login, *names)
 
     def _create_ordinary_user(self) -> None:
-        user = {"username": "user", "password": self._passwords["user"], "email": "user@airflow.example"}
+        user: dict[str, Any] = {
+            "username": "user",
+            "password": self._passwords["user"],
+            "email": "user@airflow.example",
+        }
         user |= {"first_name": "user", "last_name": "user", "roles": [{"name": "User"}]}
         status, answer = self.api("POST", "users", user)
         assert status == 200, answer

@@ -303,10 +303,10 @@ def test_one_argument_beyond_the_interval_is_refused() -> None:
 @pytest.mark.parametrize("text", ["", " ", "None"])
 @pytest.mark.parametrize("name", ["start", "end"])
 def test_a_template_that_gave_nothing_is_named(name: str, text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r} was rendered"):
+    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r} the template"):
         window_of_run(INTERVAL, **{name: text})
-    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r} was rendered"):
-        window_of_run({}, **{"start": utc("01"), "end": utc("02"), name: text})
+    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r} the template"):
+        window_of_run({}, **{"start": str(utc("01")), "end": str(utc("02")), name: text})
 
 
 @pytest.mark.parametrize("moment", [datetime(2026, 11, 1), "2026-11-01T00:00:00", "2026-11-01"])

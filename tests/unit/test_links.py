@@ -66,7 +66,7 @@ def test_airflow_3_stores_a_link_where_its_task_did(link: Any) -> None:
 def test_links_are_stored_apart() -> None:
     task_instance = TaskInstance()
     for link in LINKS:
-        link.store({"ti": task_instance}, link.name)
+        link.store({"ti": task_instance}, str(link.name))
     assert len(task_instance.pushed) == len({link.name for link in LINKS}) == len(LINKS)
 
 
@@ -133,7 +133,7 @@ def test_the_operators_have_them_and_the_metadata_lists_them() -> None:
 def test_the_export_stores_its_links() -> None:
     task_instance = TaskInstance()
     task = CurationAuditToS3Operator(task_id="export", s3_bucket="audit-archive")
-    task.hook = SimpleNamespace(audit_page_url="https://acme.example/ui")
+    task.hook = SimpleNamespace(audit_page_url="https://acme.example/ui")  # type: ignore[assignment]
     target = SimpleNamespace(
         uri="s3://audit-archive/a",
         bucket="audit-archive",

@@ -86,6 +86,7 @@ def test_fails_with_what_is_lost(s3: Any, server: Simulator, midnight: datetime,
     [lost, *_] = [key for key in keys(s3) if key.endswith(".csv.zip")]
     s3.delete_object(Bucket=BUCKET, Key=lost)
     # The server has forgotten an event of that day since, so that the export would be less than its manifest says.
+    assert server.settings.start is not None
     server.delete(server.settings.start)
 
     ended = run(load(midnight))

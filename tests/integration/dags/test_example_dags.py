@@ -56,7 +56,7 @@ def asset_extras() -> dict[str, dict[str, Any]]:
     try:
         from airflow.models.asset import AssetEvent as Event
     except ImportError:
-        from airflow.models.dataset import DatasetEvent as Event
+        from airflow.models.dataset import DatasetEvent as Event  # type: ignore[no-redef]
     with create_session() as session:
         return {event.uri: dict(event.extra) for event in session.query(Event).order_by(Event.id)}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.audit.evidence.check import Check
+from airflow_provider_curation.audit.evidence.check import Check, Reading
 from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.verification import verify
@@ -113,7 +113,7 @@ def test_every_wound_is_found_and_named(
     archive = whole.copy()
     expected = wound(archive, exporters, random.Random(seed), silent)
     for name in expected:
-        reading = "all" if silent else "suspects"
+        reading: Reading = "all" if silent else "suspects"
         assert_found(
             verify(archive, Check(f"{name}/", YEAR, trust=TRUST, reading=reading, ignored=UNSEALED)), expected[name]
         )

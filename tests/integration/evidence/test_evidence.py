@@ -85,7 +85,14 @@ def log_text(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 
 
 def verifier(bucket: Bucket, **arguments: Any) -> CurationAuditVerifyOperator:
-    chosen = {"s3_bucket": bucket.name, "s3_prefix": "", "start": START, "end": END, "recount": False, **arguments}
+    chosen: dict[str, Any] = {
+        "s3_bucket": bucket.name,
+        "s3_prefix": "",
+        "start": START,
+        "end": END,
+        "recount": False,
+        **arguments,
+    }
     # Few tests seal what they sign.
     chosen["ignore"] = [*chosen.get("ignore", ()), "no_seals"]
     return CurationAuditVerifyOperator(task_id="verify", **chosen)
@@ -327,7 +334,7 @@ def test_a_window_that_expires_while_it_is_read(
 
     monkeypatch.setattr(counts, "datetime", Clock)
     window = {"start": now - 30 * DAY + timedelta(seconds=60), "end": now - 29 * DAY, "on_expired": on_expired}
-    settings = {"start": now - 31 * DAY, "end": now - 28 * DAY, "events": 3000, "retention": RETENTION}
+    settings: dict[str, Any] = {"start": now - 31 * DAY, "end": now - 28 * DAY, "events": 3000, "retention": RETENTION}
     with simulated(now=lambda: Clock.now(timezone.utc), **settings) as simulator:
         handle, numbers = simulator.app.handle, count(1)
 
@@ -429,7 +436,7 @@ def test_a_key_that_cannot_be_used_is_named_and_not_shown(server: Simulator, buc
 
 
 def test_one_key_does_not_serve_for_both(bucket: Bucket, keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    seed = ED25519.key.private_bytes_raw()  # type: ignore[union-attr]
+    seed = ED25519.key.private_bytes_raw()
     for secret, named in ((SIGNING, "a key for signatures"), (seed.hex(), "hold the same key")):
         monkeypatch.setenv("AIRFLOW_CONN_SAME", json.dumps({"conn_type": "generic", "password": secret}))
         with pytest.raises(errors.InvalidArgumentError, match=named) as caught:
@@ -506,7 +513,7 @@ def test_the_plain_function_says_what_the_operator_does(server: Simulator, bucke
     result = export(bucket, s3_prefix="curation", s3_key=DEFAULT_KEY)
     bucket.client.delete_object(Bucket=bucket.name, Key=result["key"])
     made = verifier(bucket, s3_prefix="curation", on_finding="return", recount=True, retention=36_500 * DAY)
-    arguments = {"curation_conn_id": "curation_default", "retention": 36_500 * DAY, "aws_conn_id": AWS}
+    arguments: dict[str, Any] = {"curation_conn_id": "curation_default", "retention": 36_500 * DAY, "aws_conn_id": AWS}
     report = verify_archive(f"s3://{bucket.name}/curation", START, END, **arguments)
     assert made.execute({}) == report.as_dict()
     assert report.counts == {"object_missing": 1}

@@ -98,7 +98,7 @@ def test_a_key_ring_is_an_extra(connect: Connect) -> None:
     listed = {"keys": [{"public_key": ED25519.public_key.pem, "revoked_from": "2026-01-01T00:00:00Z"}]}
     for ring in (json.dumps(listed), listed):
         connect(extra={"key_ring": ring})
-        assert key_ring_of_connection("signing", "key_ring_conn_id").get(ED25519.key_id).revoked_from  # type: ignore[union-attr]
+        assert key_ring_of_connection("signing", "key_ring_conn_id").get(ED25519.key_id).revoked_from
     connect(extra={"key_ring": P256.public_key.pem.replace("\n", " ")})
     assert key_ring_of_connection("signing", "key_ring_conn_id").get(P256.key_id)
     for extra in ({}, {"key_ring": 7}, {"key_ring": ""}):
@@ -118,7 +118,7 @@ def test_a_key_of_kms_signs_there(connect: Connect, kms: Any, s3_url: str) -> No
         signer = signer_of_connection("signing", "signing_conn_id")
         ring = KeyRing.of_pem(signer.public_key.pem, "what KMS gave")
         signature = signer.sign(b"message")
-        assert ring.get(signer.key_id).public_key.verifies(signature, b"message")  # type: ignore[union-attr]
+        assert ring.get(signer.key_id).public_key.verifies(signature, b"message")
     # What KMS itself says of the signature.
     arguments = {"KeyId": key_id, "Message": b"message", "MessageType": "RAW", "SigningAlgorithm": "ECDSA_SHA_256"}
     assert kms.verify(Signature=signature, **arguments)["SignatureValid"]

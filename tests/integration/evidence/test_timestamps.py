@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -68,7 +69,17 @@ def test_a_stamp_proves_when_the_bytes_existed(authority: TimeStampAuthority) ->
 def test_openssl_verifies_the_stamp_as_well(authority: TimeStampAuthority, stamp: bytes, tmp_path: Path) -> None:
     (tmp_path / "stamped").write_bytes(STAMPED)
     (tmp_path / "stamped.tsr").write_bytes(stamp)
-    command = ["openssl", "ts", "-verify", "-in", "stamped.tsr", "-data", "stamped", "-CAfile", authority.certificate]
+    command = [
+        "openssl",
+        "ts",
+        "-verify",
+        "-in",
+        "stamped.tsr",
+        "-data",
+        "stamped",
+        "-CAfile",
+        str(authority.certificate),
+    ]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False, text=True)
     assert (said.returncode, "Verification: OK" in said.stdout + said.stderr) == (0, True), said.stderr
 
@@ -165,7 +176,7 @@ def test_a_seal_is_stamped_and_the_stamp_is_checked(authority: TimeStampAuthorit
     sealed = verify_archive(archive, *day, signer=ED25519, seal=True, timestamp_url=authority.url)
     assert sealed.seal, sealed.summary()
     stamp = archive / f"{sealed.seal}.dsse.tsr"
-    trusted = {"signer": ED25519, "timestamp_authorities": authority.certificate}
+    trusted: dict[str, Any] = {"signer": ED25519, "timestamp_authorities": authority.certificate}
     assert verify_archive(archive, *day, **trusted).counts == {}
     stamp.write_bytes(stamp.read_bytes()[:-1])
     report = verify_archive(archive, *day, **trusted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from tests.support.exports import START, csv_of, csv_rows, simulated, truth_csv
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
 
 PERIOD = timedelta(days=9)
+Moments = tuple[datetime, datetime]
 
 
 def choices(**of: Any) -> dict[str, st.SearchStrategy[Any]]:
@@ -88,7 +89,7 @@ SECONDS = st.integers(-3600, int(PERIOD.total_seconds()) + 3600)
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> tuple[Any, Any]:
+def windows(draw: st.DrawFn) -> Moments:
     """Any two moments around the simulated period, or the whole of it."""
     if draw(st.booleans()):
         return START, START + PERIOD
@@ -99,7 +100,7 @@ def windows(draw: st.DrawFn) -> tuple[Any, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @given(server=SERVERS, client=CLIENTS, window=windows(), dry_run=st.booleans())
-def test_json_is_the_truth(server: dict[str, Any], client: dict[str, Any], window: Any, dry_run: bool) -> None:
+def test_json_is_the_truth(server: dict[str, Any], client: dict[str, Any], window: Moments, dry_run: bool) -> None:
     with simulated(end=START + PERIOD, **client, **server) as simulator:
         hook = CurationAuditHook()
         truth = list(simulator.truth(*window, dry_run))
@@ -110,7 +111,7 @@ def test_json_is_the_truth(server: dict[str, Any], client: dict[str, Any], windo
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @given(server=SERVERS, client=CLIENTS, window=windows(), dry_run=st.booleans())
-def test_csv_is_the_truth(server: dict[str, Any], client: dict[str, Any], window: Any, dry_run: bool) -> None:
+def test_csv_is_the_truth(server: dict[str, Any], client: dict[str, Any], window: Moments, dry_run: bool) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         simulated(end=START + PERIOD, **client, **server) as simulator,

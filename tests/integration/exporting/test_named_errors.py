@@ -249,7 +249,7 @@ def test_a_total_that_lies_is_refused(lie: int, bucket: Bucket) -> None:
             body = answer.body.replace(b'"total_count":%d' % total, b'"total_count":%d' % (total + lie))
             return type(answer)(body, answer.rows, answer.skipped)
 
-        answers.page = page  # type: ignore[method-assign]
+        answers.page = page  # type: ignore[assignment, method-assign]
         with pytest.raises(errors.IncompleteExportError, match=r"the server counted|shifted"):
             export(bucket)
     bucket.assert_untouched()
@@ -276,7 +276,7 @@ def test_rows_that_cannot_be_are_refused(spoil: str, bucket: Bucket) -> None:
                     data[5] = {**stranger, "id": data[5]["id"], "created_at": "2025-11-06T00:00:00Z"}
             return type(answer)(json.dumps(envelope).encode(), answer.rows, answer.skipped)
 
-        answers.page = page  # type: ignore[method-assign]
+        answers.page = page  # type: ignore[assignment, method-assign]
         with pytest.raises((errors.IncompleteExportError, errors.UnexpectedAnswerError)):
             export(bucket)
     bucket.assert_untouched()

@@ -529,7 +529,7 @@ def test_a_settled_window_is_not_deferred(server: Simulator, bucket: Bucket) -> 
 
 
 def test_the_window_is_the_run_s_interval(server: Simulator, bucket: Bucket) -> None:
-    context = {"data_interval_start": START, "data_interval_end": END}
+    context: Any = {"data_interval_start": START, "data_interval_end": END}
     result = operator(bucket, start=None, end=None).execute(context)
     assert (result["start"], result["end"]) == ("2025-11-03T00:00:00Z", "2025-11-05T00:00:00Z")
     with pytest.raises(errors.UndefinedWindowError, match="CronDataIntervalTimetable"):

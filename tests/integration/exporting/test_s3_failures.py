@@ -22,7 +22,7 @@ from tests.support.s3_proxy import Failure, S3Proxy
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
 
 #: With boto's 8 MiB a part, the object of the large export has two.
-LARGE = {"events": 9_500, "page_size": 2000, "conn_id": "curation_large"}
+LARGE: dict[str, Any] = {"events": 9_500, "page_size": 2000, "conn_id": "curation_large"}
 MOST_REQUESTS = 40
 #: What closes what is open when everything is written: its failure does not fail the task.
 CLOSING = ("GET bucket uploads", "DELETE manifest uploadId")

@@ -155,7 +155,7 @@ class Stopping:
         self.sent_at = None
         self._started.clear()
         self._ended.clear()
-        hooks: dict[str, Callable[[int, str], bool]] = {}
+        hooks: dict[str, Any] = {}
 
         def act(seen: int, name: str) -> bool:
             if seen != number:
@@ -184,13 +184,13 @@ class Stopping:
             else:
                 hooks[place] = act
             proxy = stack.enter_context(S3Proxy(self.s3_url, **hooks))
-            environment = {f"AIRFLOW_CONN_{AWS.upper()}": json.dumps(aws_connection(proxy.url))}
+            environment: dict[str, Any] = {f"AIRFLOW_CONN_{AWS.upper()}": json.dumps(aws_connection(proxy.url))}
             self._process = self.processes.start(raises, {"s3_bucket": self.bucket.name, **arguments}, **environment)
             self._started.set()
             code, outcome = self.processes.wait()
             self._ended.set()
             if self.sent_at is not None:
-                assert time.monotonic() - self.sent_at < SECONDS
+                assert time.monotonic() - self.sent_at < SECONDS  # type: ignore[unreachable]  # a thread sets it
             self.calls = proxy.requests
         return code, outcome
 
@@ -265,7 +265,7 @@ def test_sigterm_at_any_call_of_an_upload_in_parts(
     place: str, raises: bool, processes: TaskProcesses, large: Simulator, s3_url: str, bucket: Bucket
 ) -> None:
     stopping = Stopping(processes, large, s3_url, bucket)
-    arguments = {"compression": "none", "curation_conn_id": "curation_large"}
+    arguments: dict[str, Any] = {"compression": "none", "curation_conn_id": "curation_large"}
     stopped = _sweep(stopping, place, raises, **arguments)
     assert "POST object uploads" in stopping.calls
     assert stopped == len(stopping.calls)
@@ -277,7 +277,7 @@ def test_sigkill_at_any_call_of_an_upload_in_parts(
     place: str, processes: TaskProcesses, large: Simulator, s3_url: str, bucket: Bucket
 ) -> None:
     stopping = Stopping(processes, large, s3_url, bucket)
-    arguments = {"compression": "none", "curation_conn_id": "curation_large"}
+    arguments: dict[str, Any] = {"compression": "none", "curation_conn_id": "curation_large"}
     stopping.run(place, MOST_REQUESTS, **arguments)
     calls = stopping.calls
     bucket.clear()
@@ -326,7 +326,7 @@ def test_sigterm_while_a_call_is_under_way(
 ) -> None:
     """The call is waited for: S3 would carry it out all the same, after everything was cleaned up."""
     stopping = Stopping(processes, large if kind == "large" else small, s3_url, bucket)
-    arguments = {"compression": "none", "curation_conn_id": "curation_large"} if kind == "large" else {}
+    arguments: dict[str, Any] = {"compression": "none", "curation_conn_id": "curation_large"} if kind == "large" else {}
     stopping.run("before", MOST_REQUESTS, **arguments)
     number = stopping.calls.index(call) + 1
     bucket.clear()

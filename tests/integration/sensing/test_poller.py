@@ -22,7 +22,8 @@ from airflow_provider_curation.audit.errors import (
 )
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.polling import poller as module
-from airflow_provider_curation.audit.polling.poller import Batch, Poller
+from airflow_provider_curation.audit.polling.batch import Batch
+from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.simulator import EndBound, Fault, NewId, Simulator, SimulatorSettings
 
@@ -369,7 +370,11 @@ def test_no_sample(watched: Factory) -> None:
 
 def test_filters(watched: Factory) -> None:
     it = watched(search={"wanted": EventFilter.of(["blocked"], ["np*"], ["*-remote"], ["7", "malicious*"])})
-    fits = {"package_type": "npm", "curated_repository_name": "a-remote", "policies": [{"policy_id": 7}]}
+    fits: dict[str, Any] = {
+        "package_type": "npm",
+        "curated_repository_name": "a-remote",
+        "policies": [{"policy_id": 7}],
+    }
     fitting = [it.block(**fits), it.block(**{**fits, "policies": [{"policy_name": "malicious-x"}]})]
     it.block(**{**fits, "package_type": "PyPI"})
     it.block(**{**fits, "curated_repository_name": "local"})

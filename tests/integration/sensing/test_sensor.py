@@ -26,7 +26,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 BATCH = {"count", "first_id", "last_id", "since", "until", "sample"}
 #: Fails, and is no time-out.
-LASTING = {
+LASTING: dict[str, dict[str, Any]] = {
     "unauthorized": {"fault_rate": 1.0, "fault_kinds": (Fault.UNAUTHORIZED,)},
     "not entitled": {"entitled": False},
     "old server": {"version": "3.10.0"},
@@ -264,12 +264,13 @@ def test_what_the_trigger_stores_has_no_secret(run: Run, monkeypatch: pytest.Mon
 def quick_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are tried again at once, and twice."""
     from airflow_provider_curation.audit.api import client
+    from airflow_provider_curation.audit.api.retry import RetryPolicy
     from airflow_provider_curation.audit.polling import poller
 
-    quick = client.RetryPolicy(attempts=2, first_wait=0.01, longest_wait=0.02, longest_retry_after=0.02)
+    quick = RetryPolicy(attempts=2, first_wait=0.01, longest_wait=0.02, longest_retry_after=0.02)
     monkeypatch.setattr(poller, "POLL_RETRY", quick)
     # Where Airflow remembers nothing between reschedules, one poke has them all.
-    patient = client.RetryPolicy(attempts=6, first_wait=0.01, longest_wait=0.02, longest_retry_after=0.02)
+    patient = RetryPolicy(attempts=6, first_wait=0.01, longest_wait=0.02, longest_retry_after=0.02)
     monkeypatch.setattr(client, "RetryPolicy", lambda *_, **__: patient)
 
 

@@ -150,8 +150,8 @@ class Store(dict[str, Any]):
 
 
 def test_between_reschedules_a_task_remembers_where_the_store_does(simulator: Simulator) -> None:
-    context = {"task_state_store": Store()}
-    arguments = {"min_events": 10_000, "end": None, "mode": "reschedule"}
+    context: Any = {"task_state_store": Store()}
+    arguments: dict[str, Any] = {"min_events": 10_000, "end": None, "mode": "reschedule"}
     assert not sensor(**arguments).poke(context)
     simulator.reset_log()
     assert not sensor(**arguments).poke(context)
@@ -165,7 +165,7 @@ def test_between_reschedules_faults_are_counted_where_the_store_does(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _quick(monkeypatch)
-    context = {"task_state_store": Store()}
+    context: Any = {"task_state_store": Store()}
     simulator.fail_next(Fault.THROTTLED, times=100)
     assert not sensor(mode="reschedule", max_failures=2).poke(context)
     with pytest.raises(ThrottledError):
@@ -226,7 +226,7 @@ def rare(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     from airflow_provider_curation.audit.polling import poller
 
     monkeypatch.setattr(poller, "_ROUNDS", 3)
-    window = {"start": LONG_AGO, "end": LONG_AGO + timedelta(days=1)}
+    window: dict[str, Any] = {"start": LONG_AGO, "end": LONG_AGO + timedelta(days=1)}
     with Simulator(SimulatorSettings(events=1000, total_count=False, json_rows=20, **window)) as running:
         monkeypatch.setenv("AIRFLOW_CONN_CURATION_DEFAULT", running.connection_uri())
         running.insert(window["end"] - timedelta(seconds=5), action="blocked", package_type="Rare")
@@ -237,7 +237,7 @@ def rare(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 def test_a_window_is_read_to_its_end_before_it_has_timed_out(rare: dict[str, Any], mode: str) -> None:
     it = sensor(**rare, mode=mode)
     # In mode reschedule each poke is another process.
-    context = {"task_state_store": Store()} if mode == "reschedule" else {}
+    context: Any = {"task_state_store": Store()} if mode == "reschedule" else {}
     pokes = 1
     while not (value := it.poke(context)):
         it = sensor(**rare, mode=mode) if mode == "reschedule" else it
@@ -281,10 +281,10 @@ def test_a_count_that_never_agrees_fails_and_is_no_time_out(miscounting: Simulat
 
 
 def test_a_count_that_never_agrees_fails_between_reschedules(miscounting: Simulator) -> None:
-    arguments = {"min_events": 10_000, "soft_fail": True, "mode": "reschedule"}
+    arguments: dict[str, Any] = {"min_events": 10_000, "soft_fail": True, "mode": "reschedule"}
     with pytest.raises(IncompleteExportError):
         sensor(**arguments).poke({})
-    context = {"task_state_store": Store()}
+    context: Any = {"task_state_store": Store()}
     for _ in range(3):
         assert not sensor(**arguments, max_failures=2).poke(context)
     with pytest.raises(IncompleteExportError):

@@ -161,7 +161,7 @@ def test_what_is_stored_makes_the_same_trigger() -> None:
 
 
 def test_what_airflow_stores_of_a_watcher_is_always_the_same() -> None:
-    arguments = {"lookback": timedelta(minutes=5), "package_types": ("npm",)}
+    arguments: dict[str, Any] = {"lookback": timedelta(minutes=5), "package_types": ("npm",)}
     assert Trigger(**arguments).serialize() == Trigger(**arguments).serialize()
 
 

@@ -21,7 +21,7 @@ def test_a_limit_is_a_positive_number(name: str, limit: Any) -> None:
 @pytest.mark.parametrize("name", [each.name for each in fields(Limits) if each.name != "answer_deadline"])
 def test_only_the_deadline_has_a_fraction(name: str) -> None:
     with pytest.raises(InvalidArgumentError, match=f"{name}=1.5 is not a positive whole number"):
-        Limits(**{name: 1.5})
+        Limits(**{name: 1.5})  # type: ignore[arg-type]
     assert Limits(answer_deadline=1.5).answer_deadline == 1.5
 
 

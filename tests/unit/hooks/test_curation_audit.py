@@ -247,7 +247,7 @@ def test_the_session_has_them(connect: Connect) -> None:
 
     assert (session.verify, session.cert, session.trust_env) == ("ca.pem", ("client.pem", "client.key"), False)
     assert session.proxies == {"http": "http://proxy.example:3128", "https": "http://proxy.example:3128"}
-    assert session.get_adapter("https://acme.example")._pool_maxsize == 3
+    assert session.get_adapter("https://acme.example")._pool_maxsize == 3  # type: ignore[attr-defined]
 
 
 def test_of_the_extras_only_headers_are_sent(connect: Connect, sent: Sent) -> None:

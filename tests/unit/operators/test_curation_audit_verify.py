@@ -24,9 +24,8 @@ YEARS = timedelta(days=7 * 365)
 def test_template_fields_are_rendered() -> None:
     names = {name: f"{{{{ params.{name} }}}}" for name in CurationAuditVerifyOperator.template_fields}
     lists = ("known_seals",)
-    task = CurationAuditVerifyOperator(
-        task_id="verify", **{name: [text] if name in lists else text for name, text in names.items()}
-    )
+    given: dict[str, Any] = {name: [text] if name in lists else text for name, text in names.items()}
+    task = CurationAuditVerifyOperator(task_id="verify", **given)
     values = {name: f"a value of {name}" for name in names}
 
     task.render_template_fields({"params": values})
@@ -40,7 +39,7 @@ def test_a_lock_of_some_years_is_stored_and_rendered(kind: Any) -> None:
     try:
         from airflow.serialization.serialized_objects import DagSerialization as Serialized
     except ImportError:
-        from airflow.serialization.serialized_objects import SerializedDAG as Serialized
+        from airflow.serialization.serialized_objects import SerializedDAG as Serialized  # type: ignore[assignment]
     lock = {"object_lock_mode": "COMPLIANCE", "object_lock_retain_until": YEARS}
     with DAG("evidence", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
         task = kind(task_id="plain", s3_bucket="audit-archive", **lock)

@@ -11,7 +11,7 @@ from airflow_provider_curation.s3.faults import naming_faults
 
 def refusal(code: str, status: int, operation: str = "PutObject", message: str | None = None) -> boto.ClientError:
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return boto.ClientError(answer, operation)  # type: ignore[arg-type]
+    return boto.ClientError(answer, operation)
 
 
 @pytest.mark.parametrize(

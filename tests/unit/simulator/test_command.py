@@ -48,7 +48,7 @@ def test_it_says_where_it_is_serves_and_stops_at_once(tmp_path: Path, stop: sign
         headers = {"Authorization": "Bearer abc"}
         assert len(requests.get(url + AUDIT_PATH, headers=headers, timeout=10).json()["data"]) == 100
         # A request that hangs for a minute does not hold it up.
-        with socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as connection:
             connection.sendall(f"GET {AUDIT_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             process.send_signal(stop)
             assert process.wait(timeout=20) == 0

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_other_paths_and_methods(tenant: Make) -> None:
         ("repeat_from", 0),
     ],
 )
-def test_impossible_settings_are_refused_by_name(name: str, value: object) -> None:
+def test_impossible_settings_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         SimulatorSettings(**{name: value})
 

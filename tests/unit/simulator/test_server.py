@@ -274,7 +274,7 @@ def test_requests_in_flight_are_counted(session: requests.Session) -> None:
             together.wait(20)
             return reply(*args)
 
-        simulator.app._reply = held  # type: ignore[method-assign]
+        simulator.app._reply = held  # type: ignore[assignment, method-assign]
         list(pool.map(lambda _: requests.get(simulator.url + VERSION_PATH, timeout=25), range(4)))
         simulator.app._reply = reply  # type: ignore[method-assign]
         assert max(record.in_flight for record in simulator.requests) == 4

@@ -47,7 +47,12 @@ def no_request(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise ConnectionRefusedError(f"a request to {address}")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **more: asked.append(arguments) or [])
+
+    def answer(*arguments: Any, **more: Any) -> list[Any]:
+        asked.append(arguments)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
     yield
     assert asked == []
 
@@ -256,7 +261,7 @@ def error_classes(base: type[errors.CurationAuditError] = errors.CurationAuditEr
             yield from error_classes(kind)
 
 
-@pytest.mark.parametrize("kind", sorted(set(error_classes()), key=lambda kind: kind.__name__), ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", sorted(set(error_classes()), key=str), ids=lambda k: k.__name__)
 def test_only_errors_that_a_retry_can_mend_are_retried(
     kind: type[errors.CurationAuditError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,7 +369,7 @@ def known_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow 2 drops the links that no installed provider lists: list what our metadata does."""
     from airflow.providers_manager import ProvidersManager
 
-    ours = get_provider_info.get_provider_info()["extra-links"]
+    ours: Any = get_provider_info.get_provider_info()["extra-links"]
     monkeypatch.setattr(ProvidersManager, "extra_links_class_names", property(lambda self: list(ours)))
 
 
@@ -381,7 +386,7 @@ def stored() -> Any:
     try:
         from airflow.serialization.serialized_objects import DagSerialization as Serialized
     except ImportError:
-        from airflow.serialization.serialized_objects import SerializedDAG as Serialized
+        from airflow.serialization.serialized_objects import SerializedDAG as Serialized  # type: ignore[assignment]
     text = json.dumps(Serialized.serialize_dag(dag))
     return Serialized.deserialize_dag(json.loads(text))
 

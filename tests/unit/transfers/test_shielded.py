@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_curation.transfers import shielded as module
 from airflow_provider_curation.transfers.shielded import shielded
 
 pytestmark = pytest.mark.timeout(30)
@@ -116,13 +115,13 @@ def test_what_is_raised_while_the_work_is_handed_over_keeps_it_from_beginning(
             start(*arguments)
         raise TimedOut
 
-    monkeypatch.setattr(module._thread, "start_new_thread", cut)
+    monkeypatch.setattr(_thread, "start_new_thread", cut)
     done: list[bool] = []
-    before = _thread._count()  # type: ignore[attr-defined]
+    before = _thread._count()
     with pytest.raises(TimedOut):
         shielded(lambda: done.append(True), threading.Event())
     deadline = time.monotonic() + 20
-    while _thread._count() > before and time.monotonic() < deadline:  # type: ignore[attr-defined]
+    while _thread._count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert _thread._count() <= before  # type: ignore[attr-defined]
+    assert _thread._count() <= before
     assert done == []

@@ -77,7 +77,7 @@ class Work:
 
 
 def test_the_work_hears_of_an_exception_at_any_instruction() -> None:
-    before = _thread._count()  # type: ignore[attr-defined]
+    before = _thread._count()
     kept_from_beginning = stopped = ended = 0
     for number in range(1, MOST):
         injection = Injection(number)
@@ -96,6 +96,6 @@ def test_the_work_hears_of_an_exception_at_any_instruction() -> None:
     assert (kept_from_beginning > 20, stopped > 3, ended > 3) == (True, True, True)
     # None is left that waits to begin.
     deadline = time.monotonic() + 20
-    while _thread._count() > before and time.monotonic() < deadline:  # type: ignore[attr-defined]
+    while _thread._count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert _thread._count() <= before  # type: ignore[attr-defined]
+    assert _thread._count() <= before

@@ -12,6 +12,7 @@ import textwrap
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -219,7 +220,7 @@ def endless(head: bytes, part: bytes) -> Answer:
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
-GZIP = {"Content_Encoding": "gzip"}
+GZIP: dict[str, Any] = {"Content_Encoding": "gzip"}
 BOMBS: dict[str, tuple[Answer, str, str]] = {
     "gzip in JSON": (ok(bomb(1024), **GZIP), "read(client)", "AnswerTooLargeError"),
     "gzip in one member": (ok(gzip.compress(bytes(300 * MIB), 1), **GZIP), "read(client)", "AnswerTooLargeError"),

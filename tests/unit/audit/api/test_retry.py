@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.audit import errors
-from airflow_provider_curation.audit.api import retry as module
 from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from tests.support.audit_server import QUERY, Handler, Server, fault, make_client, ok, read, read_bytes
@@ -26,7 +25,7 @@ def waits(policy: RetryPolicy, error: errors.RequestError, attempts: int) -> lis
     told: list[float] = []
     client = AuditClient(requests.Session(), "http://acme.example", retry=policy)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.time, "sleep", told.append)
+        patch.setattr(time, "sleep", told.append)
 
         def fail() -> None:
             raise error
@@ -62,7 +61,7 @@ def test_retry_after_is_followed_up_to_a_bound(asked: float, longest: float) -> 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_taken_from_the_answer(server: Server, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", told.append)
+    monkeypatch.setattr(time, "sleep", told.append)
     server.answers = [fault(status, Retry_After="7"), fault(status), ok()]
     read(make_client(server))
     assert told[0] == 7

@@ -67,7 +67,7 @@ def serving(certificate: Path | None = None) -> Iterator[Seen]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.handle_error = lambda request, address: None  # type: ignore[method-assign]  # refused handshakes
+        server.handle_error = lambda request, address: None  # type: ignore[assignment, method-assign]  # refused handshakes
     seen = Seen(server.server_address[1], "https" if certificate else "http")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

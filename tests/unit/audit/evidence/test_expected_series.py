@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_a_gap_of_an_expected_series_is_mended_as_it_was_exported(archive: Memor
 def test_expected_means_unfiltered_whatever_is_ignored(archive: MemoryArchive, exporter: Exporter) -> None:
     for day in DAYS:
         rewrite(archive, exporter.key(day), None, filters={"actions": ["blocked"]})
-    chosen = {"ignored": frozenset({FindingKind.FILTERED}), "retired": frozenset({DRY_RUN})}
+    chosen: dict[str, Any] = {"ignored": frozenset({FindingKind.FILTERED}), "retired": frozenset({DRY_RUN})}
     # A series of which nothing but filtered exports was ever wanted.
     assert gaps(check(archive, **chosen)) == []
     report = check(archive, expected=[("events", "jsonl")], **chosen)
@@ -112,7 +113,7 @@ def test_a_renamed_server_is_one_server(archive: MemoryArchive) -> None:
         for key in pair(exporter_key(archive, "events", 4)):
             del archive.objects[key]
         renamed.export(archive, day)
-    chosen = {"retired": frozenset({DRY_RUN, Series("packages.acme.example", "dry_run", "jsonl")})}
+    chosen: dict[str, Any] = {"retired": frozenset({DRY_RUN, Series("packages.acme.example", "dry_run", "jsonl")})}
     for instance in (None, "packages.acme.example"):
         report = check(archive, WEEK, instance=instance, remembered=START, **chosen)
         # Of two names each lacks a part.
@@ -133,7 +134,7 @@ def test_an_export_that_may_still_be_running_is_pending(archive: MemoryArchive, 
     for day in DAYS[5:]:
         for key in pair(exporter.key(day)):
             del archive.objects[key]
-    chosen = {"retired": frozenset({DRY_RUN})}
+    chosen: dict[str, Any] = {"retired": frozenset({DRY_RUN})}
     assert gaps(check(archive, **chosen)) == [("acme, events, jsonl", Window(DAYS[5].start, WEEK.end))]
     report = check(archive, export_time=timedelta(hours=2), seal=True, remembered=START, **chosen)
     assert gaps(report) == [("acme, events, jsonl", DAYS[5])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
@@ -79,7 +80,7 @@ def test_an_encrypted_key_needs_its_passphrase() -> None:
 
 
 def other_kinds() -> list[tuple[str, str, str]]:
-    made = [
+    made: list[tuple[Any, str]] = [
         (generate_private_key(SECP384R1()), "secp384r1"),
         (generate_rsa_key(65537, 2048), "RSAPrivateKey|RSAPublicKey"),
     ]

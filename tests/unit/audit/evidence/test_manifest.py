@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from airflow_provider_curation.audit.evidence.manifest import (
 from airflow_provider_curation.audit.window import Window
 from tests.support.manifests import manifest as small
 
-VALUES: dict[str, object] = {
+VALUES: dict[str, Any] = {
     "start": "2026-03-09T00:00:00Z",
     "end": "2026-03-10T00:00:00Z",
     "stream": "events",
@@ -37,7 +38,7 @@ VALUES: dict[str, object] = {
 def manifest(**values: object) -> Manifest:
     named = {field.name: 0 for field in dataclasses.fields(Manifest) if field.default is dataclasses.MISSING}
     named.pop("dag_run", None)
-    return Manifest(**{**named, **VALUES, **values})  # type: ignore[arg-type]
+    return Manifest(**{**named, **VALUES, **values})
 
 
 def test_holds_every_field_by_name() -> None:

@@ -67,7 +67,7 @@ def with_ids(before: Held, added: list[int]) -> Held:
     return dataclasses.replace(before, events=before.events + len(added), ids=ids)
 
 
-OTHERS = {
+OTHERS: dict[str, dict[str, Any]] = {
     "another window": {"window": Window(START, START + 2 * DAY)},
     "acme events jsonl": {"series": ("acme", "dry_run", "jsonl")},
     "filters": {"filters": {"actions": ["blocked"]}},
@@ -156,7 +156,7 @@ def test_fewer_of_a_kind_are_refused(made: StoredManifest, names: str) -> None:
     now = with_ids(held(made), [7, 9, 11])
     name, count = max(made.facts[names].items())
     check_replacement(present(made), plan(), now)
-    counts = {**made.facts[names], name: count - 1, "another": 4}
+    counts: Any = {**made.facts[names], name: count - 1, "another": 4}
     with pytest.raises(ShrinkError, match=f"holds {count} events with '{name}' in {names}"):
         check_replacement(present(made), plan(), dataclasses.replace(now, **{names: counts}))
 

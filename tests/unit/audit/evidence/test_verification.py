@@ -8,8 +8,9 @@ import json
 import random
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import zstandard
@@ -517,7 +518,8 @@ class Listing:
         self.years = years
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        listed = {"curation/": str, "curation/_manifests/": manifest_key}.get(prefix)
+        keys: dict[str, Callable[[str], str]] = {"curation/": str, "curation/_manifests/": manifest_key}
+        listed = keys.get(prefix)
         if listed is None:
             return
         for number in range(self.years * 8760):
@@ -575,7 +577,7 @@ def test_objects_are_read_in_parallel_with_flat_memory(exporter: Exporter) -> No
     made, digest = MemoryArchive(), hashlib.sha256()
     for chunk in Large.content():
         digest.update(chunk)
-    sums = {"size": Large.size, "sha256": digest.hexdigest()}
+    sums: dict[str, Any] = {"size": Large.size, "sha256": digest.hexdigest()}
     for window in Window(START, START + DAY).split(3 * HOUR):
         rewrite(made, exporter.export(made, window), compression="none", content_size=Large.size, **sums)
     tracemalloc.start()

@@ -147,7 +147,7 @@ def rows_of_events(draw: st.DrawFn, largest: int = 6) -> list[Row]:
             "user_name": draw(texts),
             "new": draw(texts),
         }
-        named = sorted(draw(st.sets(st.integers(1, 99), max_size=3)))
+        named: list[int | None] = [*sorted(draw(st.sets(st.integers(1, 99), max_size=3)))]
         action = draw(st.sampled_from(["blocked", "approved", "passed"]))
         rows += [row(number, policy, action=action, **about) for policy in named or [None]]
     return rows

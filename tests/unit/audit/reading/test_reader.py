@@ -383,7 +383,7 @@ def test_a_reader_that_is_left_early_asks_no_more() -> None:
     source = Source(spread(3000), rows=50, slice_rows=500, delay=0.001)
     pages = WindowReader(source, WEEK, Unhurried()).pages()
     next(pages)
-    pages.close()
+    pages.close()  # type: ignore[attr-defined]  # it is a generator
     assert source.requests < 30
     assert_quiet(source)
 

@@ -1,8 +1,8 @@
 """`make bench`: exports of one window by this provider and its peers, side by side, as a table with ratios.
 
-    python benchmarks/run.py                       200,000 events, 0, 30 and 100 ms a request, 3 rounds
-    python benchmarks/run.py --quick               20,000 events, 0 and 30 ms, one round: does everything work?
-    python benchmarks/run.py --only provider_jsonl --only vendor_loop --latency 0
+    python benchmarks/export.py                       200,000 events, 0, 30 and 100 ms a request, 3 rounds
+    python benchmarks/export.py --quick               20,000 events, 0 and 30 ms, one round: does everything work?
+    python benchmarks/export.py --only provider_jsonl --only vendor_loop --latency 0
 
 Rounds are interleaved (A B C A B C …), each competitor is a process of its own, figures are medians. Every export is
 read back and compared with the endpoint's events. The exit code is 1 if a competitor failed or left a wrong object, and
