@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -114,10 +115,12 @@ def _smaller(schedule: Any) -> Any:
 
 
 def start() -> None:
-    """Give this process an Airflow home and quick waits; before Airflow is imported for the first time."""
+    """Give this process an Airflow home, quick waits and small parts; before Airflow and moto are imported."""
     airflow_home()
+    os.environ["S3_UPLOAD_PART_MIN_SIZE"] = "1"
     import multiprocessing
 
+    from tests.chaos.tries import PART_BYTES
     from tests.support import waits
 
     logging.getLogger().addHandler(logging.NullHandler())
@@ -127,6 +130,7 @@ def start() -> None:
     stack = ExitStack()
     stack.enter_context(waits.quick())
     stack.enter_context(waits.one_loader())
+    stack.enter_context(waits.small_parts(PART_BYTES))
     atexit.register(stack.close)
 
 

@@ -21,6 +21,8 @@ from tests.support.exports import FOREVER, START, QuickEvent, sliced
 
 #: A try that takes longer hangs.
 MOST_SECONDS = 60
+#: Bytes of an upload's part: an export of the harness has between none and a few hundred kilobytes.
+PART_BYTES = 4096
 
 
 class Injected(BaseException):
@@ -120,7 +122,7 @@ def in_process(order: dict[str, Any], answers: Connection) -> None:
     """Execute an operator in this process, which may be killed, and send how it ended."""
     os.environ.update(order["environment"])
     schedule = Schedule.parse(order["schedule"])
-    with waits.quick(), waits.one_loader(), sliced(schedule.client["slice_rows"]):
+    with waits.quick(), waits.one_loader(), waits.small_parts(PART_BYTES), sliced(schedule.client["slice_rows"]):
         operator = new_operator(schedule, order["bucket"], schedule.window, retention=retention(schedule))
         told = threading.Event()
 

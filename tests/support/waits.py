@@ -1,4 +1,4 @@
-"""Waits of milliseconds instead of seconds, and one description of S3 for every client."""
+"""Waits of milliseconds instead of seconds, one description of S3 for every client, and uploads of many small parts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from airflow_provider_curation.audit.api import client
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.exporting import window_export
 from airflow_provider_curation.audit.reading import reader
+from airflow_provider_curation.s3 import upload
 from tests.support.exports import QuickEvent
 
 
@@ -37,4 +38,14 @@ def one_loader() -> Iterator[None]:
     """Let every boto client take S3's description from memory; reading it takes longer than a small export."""
     loader = botocore.loaders.create_loader()
     with patch.object(botocore.session, "create_loader", lambda search_path_string=None: loader):
+        yield
+
+
+@contextmanager
+def small_parts(part_bytes: int) -> Iterator[None]:
+    """Let uploads have parts of so many bytes, so that a small export has several of them.
+
+    The store has to take them: moto reads ``S3_UPLOAD_PART_MIN_SIZE`` when it is imported.
+    """
+    with patch.object(upload, "PART_BYTES", part_bytes):
         yield
