@@ -236,6 +236,9 @@ def test_the_manifest_is_true(file_format: str, server: Simulator, bucket: Bucke
         "encryption": {},
         "object_lock": {},
         "replaces": None,
+        "replaced": None,
+        "derived_from": None,
+        "writer": None,
     }
 
 
