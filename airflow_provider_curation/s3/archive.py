@@ -1,18 +1,25 @@
-"""A prefix of S3 as a store that can be verified: listed page by page, read object by object."""
+"""A bucket as an archive that can be verified: listed page by page, read object by object.
+
+Each fault of S3 is an :class:`ArchiveError`.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
 from airflow_provider_curation.audit.evidence.timestamp import STAMP_SUFFIX
 from airflow_provider_curation.s3.client import s3_client
 from airflow_provider_curation.s3.codes import NOT_FOUND, error_code
+from airflow_provider_curation.s3.conditions import UNMET, Conditions, if_unchanged
+from airflow_provider_curation.s3.faults import naming_faults
+from airflow_provider_curation.s3.object_lock import check_bucket, upload_arguments
 
+_T = TypeVar("_T")
 _CHUNK_BYTES: Final = 1 << 20
 _CHECKSUMS: Final = ("SHA256", "CRC64NVME")
 
@@ -29,15 +36,18 @@ class S3Archive:
     def _client(self) -> Any:
         return s3_client(self._aws_conn_id)
 
+    @cached_property
+    def _conditions(self) -> Conditions:
+        return Conditions(f"s3://{self.bucket}")
+
     def protect(self, lock: dict[str, Any], extra_args: dict[str, Any]) -> None:
         """Lock what is written, and upload it with extra arguments of boto3.
 
         :raises ObjectLockError: if the bucket has no Object Lock.
         """
-        from airflow_provider_curation.s3.object_lock import check_bucket, upload_arguments
-
         if lock:
-            check_bucket(self._client, self.bucket, lock)
+            with naming_faults(self.bucket):
+                check_bucket(self._client, self.bucket, lock)
         self._put_args = {**extra_args, **upload_arguments(lock)}
 
     def uri(self, key: str) -> str:
@@ -45,7 +55,8 @@ class S3Archive:
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Yield the objects below a prefix in order of key, from pages of a thousand."""
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in self._named(prefix, pages):
             for found in page.get("Contents", ()):
                 yield Entry(found["Key"], found["Size"], found.get("ETag", "").strip('"') or None)
 
@@ -59,7 +70,8 @@ class S3Archive:
         except FileNotFoundError:
             return None
         try:
-            read = bytes(body.read(most + 1))
+            with naming_faults(self.bucket, key):
+                read = bytes(body.read(most + 1))
         finally:
             body.close()
         if len(read) > most:
@@ -73,51 +85,85 @@ class S3Archive:
         """
         body = self._body(key)
         try:
-            yield from body.iter_chunks(_CHUNK_BYTES)
+            yield from self._named(key, body.iter_chunks(_CHUNK_BYTES))
         finally:
             body.close()
+
+    def _named(self, key: str, parts: Iterable[_T]) -> Iterator[_T]:
+        """Yield what S3 gives bit by bit, and name its faults; not those of whoever takes it."""
+        waiting = iter(parts)
+        while True:
+            with naming_faults(self.bucket, key):
+                try:
+                    part = next(waiting)
+                except StopIteration:
+                    return
+            yield part
 
     def _body(self, key: str) -> Any:
         from botocore.exceptions import ClientError
 
-        try:
-            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
-        except ClientError as error:
-            if error_code(error) in NOT_FOUND:
-                raise FileNotFoundError(self.uri(key)) from None
-            raise
+        with naming_faults(self.bucket, key):
+            try:
+                return self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            except ClientError as error:
+                if error_code(error) in NOT_FOUND:
+                    raise FileNotFoundError(self.uri(key)) from None
+                raise
 
     def checksums(self, key: str) -> Mapping[str, str]:
         """Return S3's own checksums of a whole object in hexadecimal, by algorithm; empty if it has none."""
-        from botocore.exceptions import ClientError
-
-        try:
-            head = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-        except ClientError as error:
-            if error_code(error) in NOT_FOUND:
-                return {}
-            raise
+        head = self._head(key) or {}
         # A composite one is of the parts' checksums, and says nothing that could be compared.
         found = {name: head.get(f"Checksum{name}") for name in _CHECKSUMS if head.get("ChecksumType") != "COMPOSITE"}
         return {name: base64.b64decode(value).hex() for name, value in found.items() if value and "-" not in value}
 
-    def put_new(self, key: str, body: bytes) -> bool:
-        """Write a small object unless there is one, and return whether it was written."""
+    def _head(self, key: str) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError
 
-        try:
-            arguments = {**self._put_args, "ContentType": _content_type(key), "IfNoneMatch": "*"}
-            self._client.put_object(Bucket=self.bucket, Key=key, Body=body, **arguments)
-        except ClientError as error:
-            if error_code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+        with naming_faults(self.bucket, key):
+            try:
+                return dict(self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"))
+            except ClientError as error:
+                if error_code(error) in NOT_FOUND:
+                    return None
+                raise
+
+    def put_new(self, key: str, body: bytes) -> bool:
+        """Write a small object unless there is one, and return whether it was written.
+
+        A store without conditional requests is asked first whether there is one. If an answer was lost, so that boto
+        sent the request again and S3 refused it, the object that is there has these very bytes: it was written.
+        """
+        from botocore.exceptions import ClientError
+
+        def put(**asked: Any) -> bool:
+            if "IfNoneMatch" not in asked and self._head(key) is not None:
                 return False
-            raise
-        return True
+            self._client.put_object(**asked)
+            return True
+
+        condition, asked = if_unchanged(None), self._put_arguments(key, body)
+        with naming_faults(self.bucket, key):
+            try:
+                return bool(self._conditions.send(put, "PutObject", condition, **asked))
+            except ClientError as error:
+                if error_code(error) not in UNMET:
+                    raise
+                there = self._head(key)
+                if there is None:
+                    # Whatever was in the way is gone.
+                    raise
+        return there["ContentLength"] == len(body) and self.read(key, len(body)) == body
 
     def put(self, key: str, body: bytes) -> None:
         """Write a small object, in place of one that may be there."""
-        arguments = {**self._put_args, "ContentType": _content_type(key)}
-        self._client.put_object(Bucket=self.bucket, Key=key, Body=body, **arguments)
+        with naming_faults(self.bucket, key):
+            self._client.put_object(**self._put_arguments(key, body))
+
+    def _put_arguments(self, key: str, body: bytes) -> dict[str, Any]:
+        told = {"Bucket": self.bucket, "Key": key, "Body": body, "ContentType": _content_type(key)}
+        return {**self._put_args, **told}
 
 
 def _content_type(key: str) -> str:

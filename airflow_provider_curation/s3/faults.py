@@ -132,7 +132,13 @@ def _of_client(error: Any, bucket: str, key: str) -> ArchiveError:
             f"{where}: there are no credentials to ask with ({name}). Put an access key and secret into the aws "
             "connection, or give the worker a role or profile that boto3 finds."
         )
-    passing = (boto.ConnectionError, boto.HTTPClientError, boto.ResponseStreamingError, boto.ChecksumError)
+    passing = (
+        boto.ChecksumError,
+        boto.ConnectionError,
+        boto.HTTPClientError,
+        boto.IncompleteReadError,
+        boto.ResponseStreamingError,
+    )
     if isinstance(error, passing):
         return ArchiveUnavailableError(
             f"{where}: S3 cannot be reached, or the connection broke before its answer ({name}). Try again; if it "

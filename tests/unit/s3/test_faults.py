@@ -27,6 +27,7 @@ def refusal(code: str, status: int, operation: str = "PutObject", message: str |
         (boto.NoCredentialsError(), errors.ArchiveCredentialsError, "no credentials"),
         (boto.EndpointConnectionError(endpoint_url="made-up"), errors.ArchiveUnavailableError, "cannot be reached"),
         (boto.ReadTimeoutError(endpoint_url="made-up"), errors.ArchiveUnavailableError, "cannot be reached"),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), errors.ArchiveUnavailableError, "broke before"),
         (boto.ParamValidationError(report="made up"), errors.ArchiveRefusedError, "does not send"),
     ],
 )

@@ -1,0 +1,159 @@
+"""A bucket that is verified: each fault of S3 has a name, and nothing is overwritten without conditions, either."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError
+
+from airflow_provider_curation.audit import errors
+from airflow_provider_curation.s3.archive import S3Archive
+
+
+def refusal(code: str, operation: str) -> ClientError:
+    details = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return ClientError(details, operation)  # type: ignore[arg-type]
+
+
+class Bucket:
+    """A bucket in memory, as far as :meth:`S3Archive.put_new` needs one.
+
+    :param conditional: whether it knows ``IfNoneMatch``; else it answers ``NotImplemented``.
+    :param loses: how many answers to ``PutObject`` are lost, so that boto sends it again.
+    """
+
+    def __init__(self, *, conditional: bool = True, loses: int = 0) -> None:
+        self.objects: dict[str, bytes] = {}
+        self._conditional = conditional
+        self._loses = loses
+
+    def put_object(self, *, Key: str, Body: bytes, IfNoneMatch: str | None = None, **more: Any) -> dict[str, Any]:
+        if IfNoneMatch and not self._conditional:
+            raise refusal("NotImplemented", "PutObject")
+        if IfNoneMatch and Key in self.objects:
+            raise refusal("PreconditionFailed", "PutObject")
+        self.objects[Key] = Body
+        if self._loses:
+            self._loses -= 1
+            return self.put_object(Key=Key, Body=Body, IfNoneMatch=IfNoneMatch, **more)
+        return {}
+
+    def head_object(self, *, Key: str, **more: Any) -> dict[str, Any]:
+        if Key not in self.objects:
+            raise refusal("404", "HeadObject")
+        return {"ContentLength": len(self.objects[Key])}
+
+    def get_object(self, *, Key: str, **more: Any) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+
+def archive_of(client: Any) -> S3Archive:
+    archive = S3Archive("archive", aws_conn_id=None)
+    vars(archive)["_client"] = client
+    return archive
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_only_what_is_new_is_written(conditional: bool, caplog: pytest.LogCaptureFixture) -> None:
+    bucket = Bucket(conditional=conditional)
+    archive = archive_of(bucket)
+    assert archive.put_new("seal", b"first")
+    assert not archive.put_new("seal", b"second")
+    assert bucket.objects == {"seal": b"first"}
+    assert archive.put_new("other", b"second")
+    assert ("does not support conditional" in caplog.text) is not conditional
+
+
+def test_what_was_written_although_its_answer_was_lost_is_written() -> None:
+    bucket = Bucket(loses=1)
+    assert archive_of(bucket).put_new("seal", b"first")
+    assert bucket.objects == {"seal": b"first"}
+
+
+def test_a_conflict_with_what_is_gone_by_now_is_an_error() -> None:
+    client = Mock()
+    client.put_object.side_effect = refusal("ConditionalRequestConflict", "PutObject")
+    client.head_object.side_effect = refusal("404", "HeadObject")
+    with pytest.raises(errors.ArchiveUnavailableError, match="PutObject s3://archive/seal"):
+        archive_of(client).put_new("seal", b"first")
+
+
+def listing(client: Mock, fault: Exception) -> None:
+    client.get_paginator.return_value.paginate.side_effect = lambda **asked: _failing(fault)
+    list(archive_of(client).entries("curation/"))
+
+
+def _failing(fault: Exception) -> Any:
+    yield {"Contents": [{"Key": "curation/k", "Size": 1}]}
+    raise fault
+
+
+def reading(client: Mock, fault: Exception) -> None:
+    client.get_object.side_effect = fault
+    archive_of(client).read("curation/k")
+
+
+def reading_on(client: Mock, fault: Exception) -> None:
+    client.get_object.return_value = {"Body": Mock(read=Mock(side_effect=fault))}
+    archive_of(client).read("curation/k")
+
+
+def reading_in_pieces(client: Mock, fault: Exception) -> None:
+    client.get_object.return_value = {"Body": Mock(iter_chunks=lambda size: _failing(fault))}
+    list(archive_of(client).chunks("curation/k"))
+
+
+def asking_for_checksums(client: Mock, fault: Exception) -> None:
+    client.head_object.side_effect = fault
+    archive_of(client).checksums("curation/k")
+
+
+def writing(client: Mock, fault: Exception) -> None:
+    client.put_object.side_effect = fault
+    archive_of(client).put("curation/k", b"")
+
+
+def writing_what_is_new(client: Mock, fault: Exception) -> None:
+    client.put_object.side_effect = fault
+    archive_of(client).put_new("curation/k", b"")
+
+
+def locking(client: Mock, fault: Exception) -> None:
+    client.get_object_lock_configuration.side_effect = fault
+    archive_of(client).protect({"legal_hold": True}, {})
+
+
+CALLS = [
+    listing,
+    reading,
+    reading_on,
+    reading_in_pieces,
+    asking_for_checksums,
+    writing,
+    writing_what_is_new,
+    locking,
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (refusal("NoSuchBucket", "Any"), errors.BucketNotFoundError),
+        (refusal("InvalidAccessKeyId", "Any"), errors.ArchiveCredentialsError),
+        (refusal("SlowDown", "Any"), errors.ArchiveUnavailableError),
+        (ReadTimeoutError(endpoint_url="made-up"), errors.ArchiveUnavailableError),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), errors.ArchiveUnavailableError),
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or str(value)[:40],
+)
+def test_each_fault_has_its_error(
+    call: Callable[[Mock, Exception], None], fault: Exception, kind: type[errors.ArchiveError]
+) -> None:
+    with pytest.raises(errors.ArchiveError, match="archive") as caught:
+        call(Mock(), fault)
+    assert type(caught.value) is kind
