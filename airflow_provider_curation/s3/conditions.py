@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from airflow_provider_curation.s3.codes import error_code
+from airflow_provider_curation.audit.errors import ExportUnderWayError
+from airflow_provider_curation.s3.codes import NOT_FOUND, error_code
 
 log = logging.getLogger(__name__)
 
 #: The condition did not hold: something else has written to the key. S3 answers 404 if an object to match is gone.
 UNMET: Final = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _UNSUPPORTED: Final = ("NotImplemented", "501")
+#: The end of an error's message.
+NEXT_TRY: Final = "Nothing of this export was kept; the next try exports the window again."
 
 
 class Conditions:
@@ -71,3 +75,23 @@ def if_unchanged(etag: str | None) -> dict[str, str]:
 def etag_of(answer: dict[str, Any]) -> str | None:
     """Return an answer's ETag without quotes; ``None`` if it has none, as some stores' completions."""
     return str(answer.get("ETag") or "").strip('"') or None
+
+
+@contextmanager
+def naming_conflicts(uri: str) -> Iterator[None]:
+    """Name a condition that does not hold, or an upload that somebody else has aborted.
+
+    :param uri: of the export's object.
+    :raises ExportUnderWayError: for either.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) not in (*UNMET, *NOT_FOUND):
+            raise
+        raise ExportUnderWayError(
+            f"{uri} was written by something else while this export ran ({error.operation_name}: "
+            f"{error_code(error)}). {NEXT_TRY}"
+        ) from error

@@ -158,6 +158,15 @@ def _check_time(key: TrustedKey, signed_at: datetime, proven_at: datetime | None
 
 def _difference(statement: Statement, subjects: Mapping[str, str]) -> str:
     """Say in words how the statement's files differ from those at hand."""
+    if statement.subjects.keys() == subjects.keys() and all(
+        statement.subjects[each] != subjects[each] for each in subjects
+    ):
+        signed = ", ".join(f"{path} with SHA-256 {sha256[:64]}" for path, sha256 in statement.subjects.items())
+        return (
+            f"other bytes of the same files, made at {format_utc(statement.signed_at)}: {signed}. An export that is "
+            "killed between signature and manifest leaves an older manifest with its new signature; so does an older "
+            "manifest that was put back. Export the window again"
+        )
     for path, sha256 in subjects.items():
         if path not in statement.subjects:
             return f"other files: it does not name {path}"

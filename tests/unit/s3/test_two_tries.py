@@ -17,12 +17,15 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX
 from airflow_provider_curation.s3.archive import S3Archive
 from airflow_provider_curation.s3.claim import Claim
 from airflow_provider_curation.s3.exported_object import S3Object
+from airflow_provider_curation.s3.keys import Keys
 from tests.support.s3_model import Client, End, Explorer, Store, Version, etag_of
 
 BUCKET, KEY, MANIFEST, SEAL = "archive", "k", "_manifests/k.json", "_seals/s.json"
+SIGNATURE = MANIFEST + SIGNATURE_SUFFIX
 ALL = frozenset({"PutObject", "CompleteMultipartUpload", "DeleteObject"})
 
 #: Stores by what they check: S3, Ceph's gateway 16.2, one without conditions that says so, and one with versions.
@@ -75,7 +78,12 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def a_try(name: str, content: bytes) -> Callable[[Client], bytes]:
+def signature_of(manifest: bytes) -> bytes:
+    """What stands for a signature: of this very manifest, and no other one."""
+    return f"signature of {sha256(manifest)}".encode()
+
+
+def a_try(name: str, content: bytes, signed: bool = False) -> Callable[[Client], bytes]:
     """One try of an export, in the order of ``ExportJob``; it returns the content that it says is finished."""
 
     def run(client: Client) -> bytes:
@@ -91,7 +99,8 @@ def a_try(name: str, content: bytes) -> Callable[[Client], bytes]:
             target.begin(_AtOnce())
             target.upload(io.BytesIO(content))
             facts = target.stored()
-            target.put_manifest(manifest_of(content, facts["etag"], present.manifest_sha256, made_by=name))
+            manifest = manifest_of(content, facts["etag"], present.manifest_sha256, made_by=name)
+            target.put_manifest(manifest, signature_of(manifest) if signed else None)
         except BaseException:
             target.undo()
             raise
@@ -117,6 +126,8 @@ def with_object(store: Store, content: bytes, manifest_for: bytes | None) -> Sto
     if manifest_for is None:
         return store
     manifest = manifest_of(manifest_for, etag_of(manifest_for, parts=True), None)
+    signature = signature_of(manifest)
+    store = store.put(SIGNATURE, Version("before", etag_of(signature), "", signature))
     return store.put(MANIFEST, Version("before", etag_of(manifest), "", manifest))
 
 
@@ -131,9 +142,13 @@ BEFORE: dict[str, Callable[[Store], Store]] = {
 
 @dataclass
 class Promise:
-    """What holds at every end."""
+    """What holds at every end.
+
+    :param signed: whether the tries sign their manifests.
+    """
 
     before: str
+    signed: bool = False
 
     def check(self, store: Store, ends: tuple[End, ...], faults: int, expiries: int) -> None:
         found, manifest = store.current(KEY), store.current(MANIFEST)
@@ -147,8 +162,14 @@ class Promise:
         if finished:
             assert found is not None
             assert facts["sha256"] == sha256(found.body or b""), "the manifest does not fit"
+            if self.signed:
+                assert manifest is not None
+                signature = store.current(SIGNATURE)
+                fits = signature is not None and signature.body == signature_of(manifest.body or b"")
+                assert fits, "the signature is not the manifest's"
         elif found is None:
             assert manifest is None, "a manifest without an object"
+            assert disturbed or not self.signed or store.current(SIGNATURE) is None, "a signature without a manifest"
         elif manifest is None:
             assert disturbed or self.before == "unfinished", "an object without a manifest, and nothing went wrong"
         else:
@@ -183,15 +204,22 @@ SLOW = [
 ]
 
 
-def explore(store: str, before: str, *actors: Callable[[Client], Any], faults: int = 0, expiries: int = 0) -> Explorer:
-    explorer = Explorer(actors, Promise(before).check, faults, expiries)
+def explore(
+    store: str,
+    before: str,
+    *actors: Callable[[Client], Any],
+    faults: int = 0,
+    expiries: int = 0,
+    signed: bool = False,
+) -> Explorer:
+    explorer = Explorer(actors, Promise(before, signed).check, faults, expiries)
     explorer.explore(BEFORE[before](STORES[store]))
     return explorer
 
 
-def two_tries(pair: str) -> tuple[Callable[[Client], bytes], Callable[[Client], bytes]]:
+def two_tries(pair: str, signed: bool = False) -> tuple[Callable[[Client], bytes], Callable[[Client], bytes]]:
     first, second = PAIRS[pair]
-    return a_try("one", first), a_try("two", second)
+    return a_try("one", first, signed), a_try("two", second, signed)
 
 
 @pytest.mark.parametrize(("store", "before", "pair"), [*USUAL, *SLOW])
@@ -206,6 +234,20 @@ def test_a_crash_or_a_lost_answer_at_any_point(store: str, before: str, pair: st
 def test_a_try_that_is_too_slow_to_keep_its_claim(store: str, before: str, pair: str) -> None:
     """As a worker that stands still for more than a minute, at any point, and then goes on."""
     assert explore(store, before, *two_tries(pair), expiries=1).ended > 20
+
+
+@pytest.mark.parametrize("store", ["s3", "without"])
+@pytest.mark.parametrize("before", ["nothing", "finished"])
+def test_a_crash_or_a_lost_answer_of_tries_that_sign(store: str, before: str) -> None:
+    """A finished export has the signature of its very manifest."""
+    explorer = explore(store, before, *two_tries("a late event", signed=True), faults=1, signed=True)
+    assert explorer.ended > 50
+
+
+@pytest.mark.parametrize("store", ["s3", "versions", "ceph"])
+def test_a_try_that_signs_and_is_too_slow_to_keep_its_claim(store: str) -> None:
+    explorer = explore(store, "finished", *two_tries("a late event", signed=True), expiries=1, signed=True)
+    assert explorer.ended > 20
 
 
 @pytest.mark.parametrize("store", ["s3", "without"])
@@ -238,7 +280,7 @@ def test_the_gap_of_a_store_without_versions() -> None:
 
 
 def test_deleting_what_another_try_has_completed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(S3Object, "_is_own", lambda self, head: head is not None)
+    monkeypatch.setattr(Keys, "is_own", lambda self, head: head is not None)
     monkeypatch.setattr(Claim, "_others", lambda self: {})
     monkeypatch.setattr(Claim, "abort_uploads", lambda self, key: None)
     with pytest.raises(AssertionError, match="not finished"):
@@ -255,3 +297,18 @@ def test_an_upload_that_nobody_knows_and_nobody_aborts_is_found(monkeypatch: pyt
     monkeypatch.setattr(Claim, "abort_uploads", lambda self, key: None)
     with pytest.raises(AssertionError, match="left open"):
         explore("s3", "nothing", a_try("one", NEW), faults=1)
+
+
+def test_a_signature_that_is_written_whatever_is_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that stood still replaces the signature of the next one, which is finished."""
+    put = S3Object._put_json
+
+    def unconditional(self: S3Object, key: str, body: bytes, replaced: str | None) -> None:
+        if key == SIGNATURE:
+            self._client.put_object(Bucket=BUCKET, Key=key, Body=body)
+        else:
+            put(self, key, body, replaced)
+
+    monkeypatch.setattr(S3Object, "_put_json", unconditional)
+    with pytest.raises(AssertionError, match="the signature is not the manifest's"):
+        explore("s3", "finished", *two_tries("a late event", signed=True), expiries=1, signed=True)
