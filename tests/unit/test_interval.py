@@ -303,9 +303,9 @@ def test_one_argument_beyond_the_interval_is_refused() -> None:
 @pytest.mark.parametrize("text", ["", " ", "None"])
 @pytest.mark.parametrize("name", ["start", "end"])
 def test_a_template_that_gave_nothing_is_named(name: str, text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r} the template"):
+    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r}: the template"):
         window_of_run(INTERVAL, **{name: text})
-    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r} the template"):
+    with pytest.raises(InvalidArgumentError, match=f"^{name}={text!r}: the template"):
         window_of_run({}, **{"start": str(utc("01")), "end": str(utc("02")), name: text})
 
 

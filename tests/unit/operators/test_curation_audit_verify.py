@@ -75,7 +75,7 @@ def test_gives_the_days_that_are_left_and_links(monkeypatch: pytest.MonkeyPatch)
         task_id="verify", s3_bucket="audit", start=period.start, end=period.end, on_finding="return"
     )
 
-    result = task.execute(context)
+    result = task.execute(context)  # type: ignore[arg-type]
 
     assert result["days_left"] == gauges["curation_audit.days_left"] == 18
     assert list(pushed.values()) == [
