@@ -172,6 +172,10 @@ bench-poll: $(STAMP) ## What polling costs: requests, rows and the event loop's 
 bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whether memory grows
 	$(BIN)/python benchmarks/verify.py $(ARGS)
 
+.PHONY: bench-report
+bench-report: $(STAMP) ## How long a report on a million events takes, and whether memory grows
+	$(BIN)/python benchmarks/report.py $(ARGS)
+
 .PHONY: constraints
 constraints: $(patsubst %,constraints-%,$(MINORS) $(LEAST)) ## Refresh the pins of every Airflow minor, and of the oldest versions
 
