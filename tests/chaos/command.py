@@ -131,6 +131,7 @@ def start() -> None:
     stack.enter_context(waits.quick())
     stack.enter_context(waits.one_loader())
     stack.enter_context(waits.small_parts(PART_BYTES))
+    stack.enter_context(waits.short_claims())
     atexit.register(stack.close)
 
 

@@ -122,7 +122,13 @@ def in_process(order: dict[str, Any], answers: Connection) -> None:
     """Execute an operator in this process, which may be killed, and send how it ended."""
     os.environ.update(order["environment"])
     schedule = Schedule.parse(order["schedule"])
-    with waits.quick(), waits.one_loader(), waits.small_parts(PART_BYTES), sliced(schedule.client["slice_rows"]):
+    with (
+        waits.quick(),
+        waits.one_loader(),
+        waits.small_parts(PART_BYTES),
+        waits.short_claims(),
+        sliced(schedule.client["slice_rows"]),
+    ):
         operator = new_operator(schedule, order["bucket"], schedule.window, retention=retention(schedule))
         told = threading.Event()
 

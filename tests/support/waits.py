@@ -16,7 +16,7 @@ from airflow_provider_curation.audit.api import client
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.exporting import window_export
 from airflow_provider_curation.audit.reading import reader
-from airflow_provider_curation.s3 import upload
+from airflow_provider_curation.s3 import claim, upload
 from tests.support.exports import QuickEvent
 
 
@@ -48,4 +48,11 @@ def small_parts(part_bytes: int) -> Iterator[None]:
     The store has to take them: moto reads ``S3_UPLOAD_PART_MIN_SIZE`` when it is imported.
     """
     with patch.object(upload, "PART_BYTES", part_bytes):
+        yield
+
+
+@contextmanager
+def short_claims() -> Iterator[None]:
+    """Let the claim of a dead try end after seconds instead of a minute."""
+    with patch.object(claim, "LEASE_SECONDS", 5.0), patch.object(claim, "RENEW_SECONDS", 0.5):
         yield

@@ -120,7 +120,7 @@ def test_the_signature_of_another_export_of_the_same_files_is_told_from_an_edite
     """An export that is killed between signature and manifest leaves it; both files differ then."""
     found = check_signature(signed(), RING, Purpose.MANIFEST, dict.fromkeys(FILES, "99" * 32))
     assert found.status is SignatureStatus.OTHER_FILES
-    assert "made at 2026-03-10T00:00:00Z" in found.detail
+    assert "made at 2026-03-09T00:00:00Z" in found.detail
     assert "Export the window again" in found.detail
     edited = check_signature(signed(), RING, Purpose.MANIFEST, {**FILES, list(FILES)[-1]: "99" * 32})
     assert "Export the window again" not in edited.detail
