@@ -63,5 +63,8 @@ class Signatures:
             yield Finding(FindingKind.SIGNATURES_UNCHECKED, detail)
             yield from self._unsigned
         if not seals and not self._check.seal:
-            detail = f"{self.signed} manifests are signed, and no seal that can be trusted is there: seals may be gone"
+            detail = (
+                f"{self.signed} manifests are signed, and there is no seal that can be trusted. If the archive had "
+                "seals, they are gone: restore them. If it never had any, seal it (seal=True), or ignore no_seals"
+            )
             yield Finding(FindingKind.NO_SEALS, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -50,6 +51,10 @@ def test_makes_up_for_days_that_are_missing(
     assert set(ended.values()) == {"success"}, ended
     said = "".join(capfd.readouterr()) + caplog.text
     assert "Found: 3 gap. Mended: 3 gap. Lost: nothing." in said
+    # Nothing is missing up to the last midnight, and the server remembers 30 days.
+    days = re.findall(r"forgets the oldest events that are not archived in ([\d.]+) days", said)
+    assert days
+    assert all(29 <= float(each) <= 30 for each in days)
     objects = [key for key in keys(s3) if "/_manifests/" not in key]
     assert len(objects) == 9
 
@@ -117,6 +122,16 @@ def test_fails_with_a_gap_that_the_server_has_forgotten(
     assert "Findings: 3 gap. Exports that still mend some of them: 0." in said
     assert f"[{midnight - 3 * DAY:%Y-%m-%dT%H:%M:%SZ}, " in said
     assert "no unfiltered export covers it" in said
+
+
+def test_the_bucket_is_not_a_parameter() -> None:
+    [dag] = dags.load(DAGS / "curation_compliance.py")
+    assert set(dag.params) == {"days"}
+    for task_id in ("export", "mend"):
+        assert dag.get_task(task_id).partial_kwargs["s3_bucket"] == BUCKET
+    days = dag.params.get_param("days")
+    assert days.schema["title"]
+    assert days.description
 
 
 def test_is_driven_by_the_assets_of_the_exports() -> None:
