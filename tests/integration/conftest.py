@@ -25,7 +25,6 @@ if "airflow" not in sys.modules and not os.environ.get("AIRFLOW_HOME", "").start
     os.environ["AIRFLOW_HOME"] = _home
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
 if "tests.support.exports" not in sys.modules:
@@ -34,18 +33,6 @@ if "tests.support.exports" not in sys.modules:
 from tests.support import waits
 from tests.support.dags import airflow_database, empty_bucket
 from tests.support.exports import AWS, REAL_STORE, Bucket, aws_connection, s3_client
-
-settings.register_profile(
-    "repeatable",
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-settings.register_profile("explore", parent=settings.get_profile("repeatable"), max_examples=400, derandomize=False)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
-
 
 # The fixtures of a module are asked for by name: other tests here want Airflow as it is.
 

@@ -85,7 +85,7 @@ def refused(**arguments: Any) -> str:
         ({"compression": ""}, "compression=''"),
         ({"on_expired": "ignore"}, "on_expired='ignore' is unknown; it is one of fail, skip, warn"),
         ({"settle_time": 300}, "settle_time=300 is not a duration; give a timedelta"),
-        ({"settle_time": timedelta(seconds=-1)}, "settle_time=datetime.timedelta(days=-1, seconds=86399) is no dur"),
+        ({"settle_time": timedelta(seconds=-1)}, "settle_time=datetime.timedelta(days=-1, seconds=86399) is not a dur"),
         ({"retention": "30 days"}, "retention='30 days' is not a duration"),
         ({"s3_bucket": ""}, "s3_bucket='' is empty"),
         ({"s3_bucket": None}, "s3_bucket=None is empty"),

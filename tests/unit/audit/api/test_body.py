@@ -28,6 +28,7 @@ from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.limits import Limits
 from tests.support.audit_server import QUERY, Answer, Handler, Server, make_client, ok, read, read_bytes
+from tests.support.effort import effort
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[4]
@@ -42,7 +43,7 @@ def body_of(sent: bytes, limits: Limits | None = None, encoding: str = "gzip") -
     return b"".join(body_chunks(QUERY.asked, response, limits or Limits(), Redactor()))
 
 
-@settings(UNHURRIED, max_examples=100)
+@settings(UNHURRIED, max_examples=effort(50, 400))
 @given(st.binary(max_size=200), st.integers(0, 100))
 def test_gzip_bodies_are_whole_or_refused(content: bytes, missing: int) -> None:
     packed = gzip.compress(content)
@@ -52,7 +53,7 @@ def test_gzip_bodies_are_whole_or_refused(content: bytes, missing: int) -> None:
             body_of(packed[:-missing])
 
 
-@settings(UNHURRIED, max_examples=100)
+@settings(UNHURRIED, max_examples=effort(20, 400))
 @given(st.lists(st.binary(max_size=300_000), min_size=1, max_size=4), st.integers(0, 3))
 def test_members_and_padding_are_read_as_gzip_reads_them(parts: list[bytes], zeros: int) -> None:
     packed = b"".join(map(gzip.compress, parts)) + bytes(zeros)
@@ -223,7 +224,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 GZIP: dict[str, Any] = {"Content_Encoding": "gzip"}
 BOMBS: dict[str, tuple[Answer, str, str]] = {
     "gzip in JSON": (ok(bomb(1024), **GZIP), "read(client)", "AnswerTooLargeError"),
-    "gzip in one member": (ok(gzip.compress(bytes(300 * MIB), 1), **GZIP), "read(client)", "AnswerTooLargeError"),
+    "gzip in one member": (ok(gzip.compress(bytes(100 * MIB), 1), **GZIP), "read(client)", "AnswerTooLargeError"),
     "gzip in an error": (ok(bomb(1024), 500, **GZIP), "read(client)", "ServerFaultError"),
     "gzip in a redirect": (ok(bomb(1024), 302, Location="/again", **GZIP), "read(client)", "ConnectionFailedError"),
     "gzip in the entitlement": (ok(bomb(1024), **GZIP), "is_entitled(client)", "no error"),

@@ -7,7 +7,6 @@ import html
 import io
 import json
 import logging
-import os
 import time
 import traceback
 from base64 import b64encode, urlsafe_b64encode
@@ -27,6 +26,7 @@ from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Reda
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import BearerAuth, PlatformSession
 from tests.support.audit_server import EMPTY, TOKEN, RawServer, Server, fault, make_client, ok, read, read_bytes
+from tests.support.effort import effort
 
 #: Machines that run other tests beside these are slow; one server serves every example.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -212,7 +212,7 @@ def said_of(client: AuditClient, work: Callable[[AuditClient], object]) -> str:
     return f"{written.getvalue()} {client!r} {client._session!r} {client._session.auth!r}"
 
 
-@settings(UNHURRIED, max_examples=25)
+@settings(UNHURRIED, max_examples=effort(25, 400))
 @given(SECRETS, st.booleans(), st.sampled_from(PLACES), st.data())
 def test_no_echo_reaches_an_error_a_log_or_a_traceback(
     raw_server: RawServer, secret: str, basic: bool, place: str, data: st.DataObject
@@ -275,7 +275,7 @@ def mutant(random: Random) -> bytes:
     return bytes(content)
 
 
-MUTANTS = int(os.environ.get("MUTANTS", "60"))
+MUTANTS = effort(40, 1000)
 
 
 @pytest.mark.parametrize("part", range(4))

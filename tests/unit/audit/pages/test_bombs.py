@@ -18,6 +18,7 @@ from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, csv_page
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.window import Window
+from tests.support.effort import effort
 
 WINDOW = Window.parse("2026-03-09T00:00:00Z", "2026-03-10T00:00:00Z")
 QUERY = Query(WINDOW, 2000)
@@ -131,14 +132,16 @@ def members(number: int) -> Callable[[], object]:
     return lambda: csv_page(CSV, io.BytesIO(b"PK" + entry * number + end))
 
 
+#: MiB; more than the bound on memory.
+SIZE = effort(80, 200)
 LINE = 8 * MIB - 200
 BOMBS: dict[str, Callable[[], object]] = {
-    "one cell": csv_of(b"x" * MIB, 200),
-    "one quoted cell": lambda: csv_page(CSV, zipped(iter([HEADER + b'"', *[b"x\n" * (MIB // 2)] * 200]))),
-    "one header": lambda: csv_page(CSV, zipped(iter([b"id", *[b",x" * (MIB // 2)] * 200]))),
-    "blank lines": csv_of(b"\n" * MIB, 200),
+    "one cell": csv_of(b"x" * MIB, SIZE),
+    "one quoted cell": lambda: csv_page(CSV, zipped(iter([HEADER + b'"', *[b"x\n" * (MIB // 2)] * SIZE]))),
+    "one header": lambda: csv_page(CSV, zipped(iter([b"id", *[b",x" * (MIB // 2)] * SIZE]))),
+    "blank lines": csv_of(b"\n" * MIB, SIZE),
     "rows of one event": csv_of(b"1,%s,a,,x\n" % TIME * 10_000, 200),
-    "quoted cells of one row": lambda: csv_page(CSV, zipped(iter([HEADER, *[b'"\n",' * (MIB // 4)] * 200]))),
+    "quoted cells of one row": lambda: csv_page(CSV, zipped(iter([HEADER, *[b'"\n",' * (MIB // 4)] * SIZE]))),
     "small rows": lambda: csv_page(CSV, zipped(iter([b"id\n", *[b"1\n" * (MIB // 2)] * 100]))),
     "different names": lambda: csv_page(CSV, zipped(numbered(300_000))),
     "members": members(200_000),

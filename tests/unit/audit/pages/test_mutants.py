@@ -18,12 +18,13 @@ from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment
 from airflow_provider_curation.audit.window import Window
+from tests.support.effort import effort
 from tests.support.keys import PSEUDONYM_KEY
 
 SAMPLES = Path(__file__).parents[2] / "simulator" / "samples"
 #: All times of the samples.
 WINDOW = Window.parse("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")
-MUTANTS = 400
+MUTANTS = effort(100, 2000)
 TREATMENT = Treatment(Pseudonymizer(("username", "user_mail"), PSEUDONYM_KEY), csv_safe=True)
 WANTED = EventFilter.of(actions=["b*"], policies=["*"])
 PIECES = [
