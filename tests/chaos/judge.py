@@ -161,12 +161,13 @@ class _Judge:
             "sha256": hashlib.sha256(body).hexdigest(),
             "events": events,
             "rows": content.rows,
-            "first_id": content.ids[0] if content.ids else None,
-            "last_id": content.ids[-1] if content.ids else None,
             "stream": "dry_run" if dry_run else "events",
             "format": self._schedule.export["file_format"],
         }
         if content.raw is not None:
+            # A Parquet file is sorted by id, where the window's order is that of its slices.
+            said |= {"first_id": content.ids[0] if content.ids else None}
+            said |= {"last_id": content.ids[-1] if content.ids else None}
             said |= {"content_size": len(content.raw), "content_sha256": hashlib.sha256(content.raw).hexdigest()}
         if not dry_run:
             said["ids_digest"] = ids_digest(content.ids)

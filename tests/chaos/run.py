@@ -187,7 +187,8 @@ class _Run:
             if before == "wider":
                 window[1] += 60
             step = self._calm("before", simulator, window, **changed)
-        key = next(iter(step.stored.data), None)
+        keys: list[str | None] = list(step.stored.data) or [None]
+        [key] = keys
         if key is not None and before == "foreign":
             self._bucket.clear()
             self._put(key, FOREIGN)
