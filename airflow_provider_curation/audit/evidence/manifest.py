@@ -182,3 +182,8 @@ def manifest_subjects(relative: str, object_sha256: str, manifest_sha256: str) -
     :param relative: the object's key below the archive's root.
     """
     return {relative: object_sha256, Layout().manifest_key(relative): manifest_sha256}
+
+
+# msgspec inspects a class when it first meets it, and crashes the process if two threads meet it at once. Verifying
+# reads manifests in several threads, so the class is inspected here, under the lock of the import.
+msgspec.json.Decoder(Manifest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -134,8 +135,12 @@ class CsvSource:
 
 
 def _policies(event: bytes) -> int:
-    return len(msgspec.json.decode(event, type=_EventPolicies).policies or ())
+    return len(_decode_policies(event).policies or ())
 
 
 class _EventPolicies(msgspec.Struct):
     policies: list[msgspec.Raw] | None = None
+
+
+# Made once: msgspec crashes the process if two threads are the first to use a class.
+_decode_policies: Final = msgspec.json.Decoder(_EventPolicies).decode

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -140,3 +142,24 @@ NOISE = st.binary(max_size=100) | st.dictionaries(st.text(max_size=5), st.intege
 def test_whatever_comes_the_error_is_a_named_one(body: bytes) -> None:
     with pytest.raises(ManifestError):
         StoredManifest.parse(body)
+
+
+def test_threads_find_the_schema_ready() -> None:
+    """msgspec crashes the process if two threads read the same class for the first time at once."""
+    code = """
+import sys
+from airflow_provider_curation.audit.evidence.manifest import StoredManifest
+inspected = []
+def watch(frame, event, _):
+    if event == "call" and frame.f_globals.get("__name__") == "msgspec._utils":
+        inspected.append(frame.f_code.co_name)
+body = sys.stdin.buffer.read()
+sys.setprofile(watch)
+StoredManifest.parse(body)
+sys.setprofile(None)
+print(*inspected)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=small().to_json(), capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == []
