@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import logging
 from importlib import import_module
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 # common-compat resolves these on Airflow 2.11 and 3.
@@ -18,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow.providers.common.compat.sdk import (
         AirflowSensorTimeout,
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
+
+#: Characters of a line that Airflow's log view shows beside the grid, in a window that is 1440 pixels wide.
+_LOG_WIDTH = 110
 
 __all__ = [
     "AirflowFailException",
@@ -160,15 +166,27 @@ def task_state_store(context: Any) -> Any:
         return None
 
 
-@contextmanager
-def ending_without_retries() -> Iterator[None]:
-    """Fail the task without retries if the error is not worth one (its ``retry_task`` is false)."""
-    try:
-        yield
-    except Exception as error:
-        if getattr(error, "retry_task", True):
-            raise
-        raise as_final(error) from error.__cause__
+class ending_without_retries:
+    """Ends a task by an error that a newcomer can read at the end of its log.
+
+    Errors of this provider are logged in short lines, and raised with a traceback of this package's outermost frames
+    alone; the whole one is logged at DEBUG. If an error's ``retry_task`` is false, it fails the task without retries.
+    Other errors pass as they are.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        explained = getattr(error, "explained", None)
+        if explained is None or not isinstance(error, Exception):
+            return
+        log.debug("The whole traceback:", exc_info=error)
+        for part in explained():
+            for line in wrap(part, _LOG_WIDTH, subsequent_indent="  ") or [""]:
+                log.error("%s", line)
+        final = error if getattr(error, "retry_task", True) else as_final(error)
+        raise final.with_traceback(None) from None
 
 
 def as_final(error: Exception) -> Exception:

@@ -58,8 +58,11 @@ The tree::
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_SENTENCES: Final = re.compile(r"(?<=[.?]) (?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,10 @@ class CurationAuditError(Exception):
 
     retry_request: ClassVar[bool] = False
     retry_task: ClassVar[bool] = False
+
+    def explained(self) -> list[str]:
+        """Return what happened in short parts, in the order in which a reader needs them, each for a line of a log."""
+        return [said for line in str(self).splitlines() for said in _SENTENCES.split(line)]
 
 
 class InvalidArgumentError(CurationAuditError, ValueError):
@@ -121,6 +128,11 @@ class RequestError(CurationAuditError):
         self.retry_after = retry_after
         said = f": {server_message!r}" if server_message else ""
         super().__init__(f"{asked}: {came_back}{said}. {self.advice}".rstrip())
+
+    def explained(self) -> list[str]:
+        """Return three parts: what was asked, what was answered, and what to do."""
+        said = f": {self.server_message!r}" if self.server_message else ""
+        return [f"Asked: {self.asked}", f"Answered: {self.came_back}{said}", f"Do: {self.advice}"]
 
 
 class BadRequestError(RequestError):

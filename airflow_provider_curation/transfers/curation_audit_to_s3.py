@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_curation.compat import Context
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.s3.exported_object import S3Object
-    from airflow_provider_curation.transfers.export_job import Exported
+    from airflow_provider_curation.transfers.export_job import Exported, ExportJob
 
 #: A window that ends later than this is a mistake, and not waited for.
 MOST_AHEAD = timedelta(days=1)
@@ -86,7 +86,8 @@ class CurationAuditToS3Operator(BaseOperator):
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials. (templated)
     :return: (XCom) ``uri``, ``bucket``, ``key``, ``manifest_key``, ``start``, ``end``, ``stream``, ``format``,
         ``events``, ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if
-        the object was there already, byte for byte); the outlets' assets carry the same.
+        the object was there already, byte for byte), ``summary`` (a sentence for people); the outlets' assets carry
+        the same.
     :raises CurationAuditError: its subclasses name the fault; those that a retry cannot mend end the task without one.
     """
 
@@ -106,6 +107,8 @@ class CurationAuditToS3Operator(BaseOperator):
         "curation_conn_id",
         "aws_conn_id",
     )
+    #: Airflow 3 shows the rendered fields as they are after the execution: the window and the key themselves.
+    overwrite_rtif_after_execution = True
     ui_color = "#d3f1e4"
     operator_extra_links = (S3ObjectLink(), S3ManifestLink(), CurationAuditLink())
 
@@ -213,8 +216,14 @@ class CurationAuditToS3Operator(BaseOperator):
 
         # `_stop` is made before there is anything to stop, so that on_kill finds the same one.
         job = new_job(self, context, self._stop)
+        self._show(job)
         self._wait_until_settled(job.plan.window)
         return self._announce(context, job.target, job.run())
+
+    def _show(self, job: ExportJob) -> None:
+        """Put the run's window and key into the rendered fields, in place of what they were made from."""
+        self.start, self.end = format_utc(job.plan.window.start), format_utc(job.plan.window.end)
+        self.s3_key = job.target.uri if self.s3_key.startswith("s3://") else job.relative_key
 
     def _wait_until_settled(self, window: Window) -> None:
         """Wait until the window has ended and late events have appeared, in the triggerer or here."""
@@ -253,6 +262,7 @@ class CurationAuditToS3Operator(BaseOperator):
             "sha256": manifest["sha256"],
             "actions": manifest["actions"],
             "uploaded": exported.uploaded,
+            "summary": summary(manifest),
         }
         events = context.get("outlet_events")
         for outlet in self.outlets or ():
@@ -267,3 +277,14 @@ class CurationAuditToS3Operator(BaseOperator):
 def _whole(duration: timedelta) -> timedelta:
     """Return a duration in whole seconds, rounded up."""
     return timedelta(seconds=-(-duration // timedelta(seconds=1)))
+
+
+def summary(manifest: Mapping[str, Any]) -> str:
+    """Return an export in a line, as in ``2026-11-05: 4,058 events, 348 blocked, reconciled``."""
+    window = Window.parse(manifest["start"], manifest["end"])
+    midnight = window.start.time() == time.min
+    when = f"{window.start:%Y-%m-%d}" if midnight and window.width == timedelta(days=1) else str(window)
+    actions = [f"{count:,} {action}" for action, count in manifest["actions"].items()]
+    proof = "reconciled" if manifest["reconciled"] else "not reconciled"
+    events = f"{manifest['events']:,} events"
+    return f"{when}: {', '.join([events, *actions, proof])}"

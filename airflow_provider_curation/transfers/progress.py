@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
+from airflow_provider_curation.audit.duration import format_duration
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
+from airflow_provider_curation.audit.window import format_utc
 
 _SECONDS = 10.0
 
@@ -38,14 +41,24 @@ class ProgressLog:
             self._log.info("%s", self.line())
 
     def line(self) -> str:
-        """Return one line: events so far, of how many, events a second, bytes, and the time left."""
+        """Return one line: events so far, of how many, events a second, bytes, and the time left.
+
+        While the server does not answer, the line says since when, why, and when it is asked again.
+        """
         export = self._export
         elapsed = max(time.monotonic() - self._started, 1e-3)
         read, total = export.reader.arrived, export.reader.total_before
         rate = read / elapsed
         parts = [f"{read:,} of {total:,} events" if total is not None else f"{read:,} events"]
+        if outage := export.outage:
+            parts.append(
+                f"waiting for the server since {format_utc(outage.since)} ({outage.why}), next request at "
+                f"{format_utc(outage.until)}"
+            )
+            return f"{export.window}: {', '.join(parts)}"
         parts.append(f"{rate:,.0f} events/s")
         parts.append(f"{export.object.bytes:,} bytes")
         if total is not None and rate:
-            parts.append(f"about {max(total - read, 0) / rate:,.0f} s left")
+            left = timedelta(seconds=round(max(total - read, 0) / rate))
+            parts.append(f"about {format_duration(left)} left")
         return f"{export.window}: {', '.join(parts)}"

@@ -141,12 +141,17 @@ def test_the_export_stores_its_links() -> None:
         manifest_key="_manifests/a.json",
         page="https://store.example/{}".format,
     )
-    names = ("start", "end", "stream", "format", "events", "rows", "size", "sha256", "actions")
+    facts = {
+        **dict.fromkeys(("stream", "format", "rows", "size", "sha256")),
+        **{"start": "2026-11-05T00:00:00Z", "end": "2026-11-06T00:00:00Z"},
+        **{"events": 4058, "actions": {"approved": 3710, "blocked": 348}, "reconciled": True},
+    }
 
-    task._announce({"ti": task_instance}, target, Exported(dict.fromkeys(names), uploaded=True))  # type: ignore[arg-type]
+    result = task._announce({"ti": task_instance}, target, Exported(facts, uploaded=True))  # type: ignore[arg-type]
 
     assert sorted(task_instance.pushed.values()) == [
         "https://acme.example/ui",
         "https://store.example/_manifests/a.json",
         "https://store.example/a",
     ]
+    assert result["summary"] == "2026-11-05: 4,058 events, 3,710 approved, 348 blocked, reconciled"

@@ -26,7 +26,7 @@ from airflow_provider_curation.audit.api.faults import (
 from airflow_provider_curation.audit.api.messages import server_message
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Redactor, clean_library_logs
-from airflow_provider_curation.audit.api.retry import RetryPolicy, check_stop, retrying
+from airflow_provider_curation.audit.api.retry import Outages, RetryPolicy, check_stop, retrying
 from airflow_provider_curation.audit.errors import Asked
 from airflow_provider_curation.audit.limits import Limits
 
@@ -72,6 +72,8 @@ class AuditClient:
         self.throttled = False
         #: Requests sent, retries included.
         self.requests = 0
+        #: Whether the server keeps the client waiting.
+        self.outages = Outages()
 
     def read_json(self, query: Query, decode: Callable[[bytes], _T], stop: threading.Event | None = None) -> _T:
         """Ask for JSON and decode the body; an answer that does not decode is asked for again.
@@ -90,11 +92,15 @@ class AuditClient:
         return self._retrying(partial(self._zip_once, query, decode, stop), stop)
 
     def _retrying(self, once: Callable[[], _T], stop: threading.Event | None) -> _T:
-        return retrying(self._retry, once, self._on_retry, stop)
+        answer = retrying(self._retry, once, self._on_retry, stop)
+        self.outages.answered()
+        return answer
 
     def _on_retry(self, attempt: int, wait: float, error: BaseException | None) -> None:
         if isinstance(error, errors.ThrottledError):
             self.throttled = True
+        why = error.came_back if isinstance(error, errors.RequestError) else str(error)
+        self.outages.failed(wait, why)
         log.warning("Try %d of %d failed, next in %.1f s: %s", attempt, self._retry.attempts, wait, error)
 
     def _json_once(self, asked: Asked, params: dict[str, str], decode: Callable[[bytes], _T]) -> _T:

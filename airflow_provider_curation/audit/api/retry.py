@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TypeVar
 
@@ -38,6 +39,45 @@ class RetryPolicy:
         error = state.outcome.exception() if state.outcome else None
         asked_for = getattr(error, "retry_after", None)
         return backoff if asked_for is None else max(backoff, min(asked_for, self.longest_retry_after))
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A time without an answer of the server.
+
+    :param since: when its first request failed, in UTC.
+    :param until: when the next request is sent, in UTC.
+    :param why: how the last request failed.
+    """
+
+    since: datetime
+    until: datetime
+    why: str
+
+
+class Outages:
+    """Whether the server keeps a client's threads waiting; for its progress."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._current: Outage | None = None
+
+    @property
+    def current(self) -> Outage | None:
+        """The outage that lasts; ``None`` if the last request was answered."""
+        return self._current
+
+    def failed(self, wait: float, why: str) -> None:
+        """Note a failed request, and that the next one is sent after ``wait`` seconds."""
+        now = datetime.now(timezone.utc)
+        with self._lock:
+            since = self._current.since if self._current else now
+            self._current = Outage(since, now + timedelta(seconds=wait), why)
+
+    def answered(self) -> None:
+        """Note an answer."""
+        with self._lock:
+            self._current = None
 
 
 def retrying(

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.retry import Outage
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
 from airflow_provider_curation.audit.errors import IncompleteExportError, StoppedError
 from airflow_provider_curation.audit.exporting.byte_meter import ByteMeter
@@ -66,6 +67,7 @@ class WindowExport:
         self.object = ByteMeter()
         self._stop = stop or threading.Event()
         self._check = check
+        self._outages = client.outages
         self._source: PageSource
         if file_format.name == "csv":
             self._source = CsvSource(
@@ -82,6 +84,11 @@ class WindowExport:
     def tally(self) -> Tally:
         """The events read and kept so far."""
         return self.reader.tally
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage of the server that the export is waiting for; ``None`` if it answers."""
+        return self._outages.current
 
     def open(self) -> ChunkReader:
         """Return an unseekable file of the object's bytes.

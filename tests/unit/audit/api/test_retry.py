@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.api.client import AuditClient
-from airflow_provider_curation.audit.api.retry import RetryPolicy
+from airflow_provider_curation.audit.api.retry import Outage, RetryPolicy
 from tests.support.audit_server import QUERY, Handler, Server, fault, make_client, ok, read, read_bytes
 
 #: Machines that run other tests beside these are slow.
@@ -108,3 +108,29 @@ def test_a_long_download_ends_when_the_task_is_stopped(server: Server) -> None:
     server.answers = [endless]
     with pytest.raises(errors.StoppedError):
         read_bytes(make_client(server), stop)
+
+
+def test_an_outage_lasts_from_the_first_failure_to_the_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = AuditClient(requests.Session(), "http://acme.example", retry=RetryPolicy(first_wait=20.0))
+    seen: list[Outage] = []
+
+    def note(seconds: float) -> None:
+        assert client.outages.current is not None
+        seen.append(client.outages.current)
+
+    monkeypatch.setattr(time, "sleep", note)
+    asked = errors.Asked("/xray")
+    down, busy = errors.ServerFaultError(asked, "503 Down"), errors.ThrottledError(asked, "429 Too Many")
+    tries = iter([down, busy, None])
+
+    def ask() -> str:
+        if error := next(tries):
+            raise error
+        return "an answer"
+
+    assert client.outages.current is None
+    assert client._retrying(ask, None) == "an answer"
+    assert [outage.why for outage in seen] == ["503 Down", "429 Too Many"]
+    assert seen[0].since == seen[1].since
+    assert all((outage.until - outage.since).total_seconds() >= 20 for outage in seen)
+    assert client.outages.current is None
