@@ -152,7 +152,7 @@ class Prefetch:
             page.cancel()
 
     def _has_room(self, limit: int) -> bool:
-        """Return whether one more page may be requested; arrived pages wait on disk, so they are bounded too."""
+        """Return whether one more page may be requested; arrived pages take memory or disk, and are bounded too."""
         asked = [*self._firsts.values(), *(page for pages in self._others.values() for _, page in pages)]
         wanted = limit + _AHEAD if limit > 1 else limit
         return sum(not future.done() for future in asked) < wanted and len(asked) < _WAITING * limit
