@@ -6,6 +6,7 @@ then its exit code, are written to the file descriptor of the first argument.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from airflow_provider_curation.hooks import curation_audit  # noqa: F401
 from airflow_provider_curation.s3 import exported_object  # noqa: F401
 from airflow_provider_curation.transfers import progress  # noqa: F401
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
+from tests.support import waits
 from tests.support.exports import END, FOREVER, START
 
 
@@ -60,9 +62,11 @@ def run(order: dict[str, Any]) -> None:
         raise Terminated("Task received SIGTERM signal")
 
     outcome: dict[str, Any]
+    claims = waits.short_claims() if order["short_claims"] else contextlib.nullcontext()
     try:
         signal.signal(signal.SIGTERM, on_kill_and_raise if order["raises"] else on_kill_and_go_on)
-        outcome = {"result": operator.execute({})}
+        with claims:
+            outcome = {"result": operator.execute({})}
     except BaseException as error:
         outcome = {"error": type(error).__name__, "message": str(error)}
     finally:

@@ -174,14 +174,14 @@ def test_clearing_a_run_of_forty_days_ago_changes_nothing(
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
-def test_the_bucket_is_a_parameter(s3: Any, server: Simulator, midnight: datetime) -> None:
+def test_no_parameter_sends_events_to_another_bucket(s3: Any, server: Simulator, midnight: datetime) -> None:
     s3.create_bucket(Bucket="another-archive")
     [dag] = load(EXPORT)
 
     run(dag, midnight, bucket="another-archive")
 
-    assert keys(s3) == []
-    assert s3.list_objects_v2(Bucket="another-archive")["KeyCount"] == 6
+    assert len(keys(s3)) == 6
+    assert s3.list_objects_v2(Bucket="another-archive")["KeyCount"] == 0
 
 
 # Without one
