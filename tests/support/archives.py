@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.api.retry import Outages
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.chain import Trust
 from airflow_provider_curation.audit.evidence.dsse import Signer
@@ -115,6 +116,7 @@ class TruthClient:
 
     throttled = False
     limits = Limits()
+    outages = Outages()
 
     def __init__(self, events: int, period: Window) -> None:
         self._truth = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.api.retry import Outages
 from airflow_provider_curation.audit.errors import (
     Asked,
     RowLimitError,
@@ -111,6 +112,7 @@ class Client:
         self.before: Callable[[Query], None] = lambda query: None
         self._entitled = entitled
         self.limits = Limits()
+        self.outages = Outages()
         self._rows = rows
         self._cap = cap
         self._counts_rows = counts_rows

@@ -10,7 +10,7 @@ from typing import IO, Final, cast
 #: Bytes of a page that is still being written which are kept in memory; a longer one goes to a temporary file.
 SPOOL_BYTES: Final = 256 * 1024
 #: Bytes of all complete pages together that are kept in memory; further pages go to temporary files.
-MEMORY_BYTES: Final = 16 * 1024 * 1024
+MEMORY_BYTES: Final = 4 * 1024 * 1024
 
 
 class _Memory:

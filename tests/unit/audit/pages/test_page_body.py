@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
+from airflow_provider_curation.audit.pages import page_body
 from airflow_provider_curation.audit.pages.page_body import MEMORY_BYTES, body_of
 
 HALF = b"x" * (MEMORY_BYTES // 2)
+
+
+@pytest.fixture(autouse=True)
+def empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start without the pages that other tests have not dropped yet."""
+    monkeypatch.setattr(page_body, "_memory", page_body._Memory())
 
 
 def test_pages_beyond_the_bound_wait_on_disk() -> None:
