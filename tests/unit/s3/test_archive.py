@@ -16,7 +16,7 @@ from airflow_provider_curation.s3.archive import S3Archive
 
 def refusal(code: str, operation: str) -> ClientError:
     details = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    return ClientError(details, operation)  # type: ignore[arg-type]
+    return ClientError(details, operation)
 
 
 class Bucket:
