@@ -14,15 +14,16 @@ def form_widgets() -> dict[str, Any]:
     """Return the form's extra fields by name."""
     from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
     from flask_babel import lazy_gettext
-    from wtforms import BooleanField, FloatField, IntegerField, PasswordField, StringField
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import NumberRange, Optional
 
     def text(label: str, help_text: str) -> Any:
         return StringField(lazy_gettext(label), description=help_text, widget=BS3TextFieldWidget())
 
-    def number(label: str, help_text: str, most: int | None, field: type[Any] = IntegerField) -> Any:
+    def number(label: str, help_text: str, most: int | None) -> Any:
         checks = [Optional(), NumberRange(min=1, max=most)]
-        return field(lazy_gettext(label), description=help_text, validators=checks, widget=BS3TextFieldWidget())
+        # Airflow 2.11 hides a connection type whose form has a field of any other class, such as FloatField.
+        return IntegerField(lazy_gettext(label), description=help_text, validators=checks, widget=BS3TextFieldWidget())
 
     return {
         "timeout": text("Timeout", "Seconds, or [connect, read] in seconds. Default: [10, 120]."),
@@ -46,7 +47,6 @@ def form_widgets() -> dict[str, Any]:
                 LIMIT_LABELS[each.name],
                 f"Default: {each.default:g}." if isinstance(each.default, float) else f"Default: {each.default}.",
                 LONGEST_LINE if each.name == "max_line_bytes" else None,
-                FloatField if isinstance(each.default, float) else IntegerField,
             )
             for each in fields(Limits)
         },

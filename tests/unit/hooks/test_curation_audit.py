@@ -484,7 +484,7 @@ def test_test_connection_names_a_bad_connection(connect: Connect) -> None:
 
 def test_form_of_airflow_2() -> None:
     pytest.importorskip("flask_appbuilder", reason="Airflow 3 reads the form from the provider's metadata")
-    from wtforms import BooleanField, FloatField, Form, IntegerField, PasswordField, StringField
+    from wtforms import BooleanField, Form, IntegerField, PasswordField, StringField
 
     widgets = CurationAuditHook.get_connection_form_widgets()
 
@@ -503,7 +503,7 @@ def test_form_of_airflow_2() -> None:
         "max_json_objects": IntegerField,
         "max_line_bytes": IntegerField,
         "max_nesting": IntegerField,
-        "answer_deadline": FloatField,
+        "answer_deadline": IntegerField,
     }
     form = type("ConnectionForm", (Form,), dict(widgets))
     for data, valid in (({}, True), ({"page_size": 2000, "concurrency": 8}, True), ({"page_size": 2001}, False),
