@@ -131,6 +131,9 @@ class RequestError(CurationAuditError):
 
     def explained(self) -> list[str]:
         """Return three parts: what was asked, what was answered, and what to do."""
+        if not hasattr(self, "asked"):
+            # It came from a trigger, as its message alone.
+            return super().explained()
         said = f": {self.server_message!r}" if self.server_message else ""
         return [f"Asked: {self.asked}", f"Answered: {self.came_back}{said}", f"Do: {self.advice}"]
 
