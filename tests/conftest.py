@@ -22,7 +22,7 @@ os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = "made-up-secret-of-the-tests-of-64
 pytest_plugins = ["airflow_provider_curation.simulator.pytest_plugin"]
 
 # No deadline for an example, since a machine that runs other tests beside it is slow. The same examples every run, so
-# that a failure comes from the change; HYPOTHESIS_PROFILE=explore draws new ones, and more.
+# that a failure comes from the change. HYPOTHESIS_PROFILE=explore draws new ones, and more; quick draws a few.
 settings.register_profile(
     "repeatable",
     max_examples=30,
@@ -32,4 +32,5 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile("explore", parent=settings.get_profile("repeatable"), max_examples=400, derandomize=False)
+settings.register_profile("quick", parent=settings.get_profile("repeatable"), max_examples=4)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
