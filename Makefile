@@ -21,7 +21,7 @@ NOT_WITH := celery<5.7
 NOT_WITH_3.0 := cadwyn<5.4.5 fastapi<0.117 pydantic<2.12
 NOT_WITH_3.2 := cadwyn<8 fastapi<0.137
 
-ANY_EXTRAS := parquet report simulator zstd
+ANY_EXTRAS := parquet report zstd
 # The client for time stamps needs a newer cryptography than the package does.
 EXTRAS = $(subst $(space),$(comma),$(ANY_EXTRAS))$(if $(filter $(LEAST),$(AIRFLOW)),,$(comma)timestamp)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from airflow_provider_curation.simulator.faults import Fault
 from airflow_provider_curation.simulator.flags import add_flags, number, settings_from
+from airflow_provider_curation.simulator.server import Simulator
 
 _DESCRIPTION = """
 Serve the JFrog Curation audit-events endpoint with made-up events, on HTTP, until Ctrl-C or SIGTERM.
@@ -34,13 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        from airflow_provider_curation.simulator.server import Simulator
-
         simulator = Simulator(settings_from(arguments), host=arguments.host, port=arguments.port)
         simulator.start()
     except ValueError as wrong:
         parser.error(str(wrong))
-    except (OSError, ImportError) as wrong:
+    except OSError as wrong:
         print(f"{parser.prog}: {wrong}", file=sys.stderr)
         return 1
     port_file: Path | None = arguments.port_file
@@ -75,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     port = number(text)
     if not 0 <= port < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is no port")
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
     return port
 
 

@@ -1,24 +1,22 @@
-"""The server without sockets for unit tests: a requests adapter that answers from the simulator's own core.
+"""The server without sockets, for unit tests: a requests adapter that answers from the simulator's own core.
 
-Everything of requests, urllib3 and ``http.client`` above the socket is real, so that what a test sees is what a client
-of a real server sees; only time does not pass.
+Everything of requests, urllib3 and ``http.client`` above the socket is real, so a test sees what a client of a real
+server sees; only time does not pass.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from http import HTTPStatus
 from http.client import parse_headers
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from airflow_provider_curation.simulator.faults import Fault
-from airflow_provider_curation.simulator.replies import Reply, Request
+from airflow_provider_curation.simulator.replies import Request
 
 if TYPE_CHECKING:
     from airflow_provider_curation.simulator.app import CurationApp
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 #: Given a request and the bytes of its answer (status line, headers, body), returns the bytes to send instead.
 Spoil = Callable[[Request, bytes], bytes]
 
-_CHUNK_BYTES: Final = 10_000
 _LATE: Final = (Fault.STALL, Fault.DRIP)
 
 
@@ -50,40 +47,19 @@ class SimulatorAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": pool}
 
     def _answer(self, sent: bytes) -> io.BufferedIOBase:
-        request = _request(sent)
+        line, _, rest = sent.partition(b"\r\n")
+        method, target, _ = line.decode("ascii").split(" ")
+        request = Request.of(method, target, parse_headers(io.BytesIO(rest)).items())
         reply = self._app.handle(request)
         if reply.fault is Fault.RESET:
             raise ConnectionResetError("the connection is reset here")
         if reply.fault is Fault.HANG:
             raise TimeoutError("no answer for a long time")
-        answer = self._spoil(request, _bytes_of(reply, request, self._app.settings.chunked))
-        if reply.fault in (Fault.CUT_BODY, *_LATE):
-            answer = answer[: len(answer) - (len(reply.body) + 1) // 2]
+        head, body = reply.on_the_wire(method, chunked=self._app.settings.chunked, close=True)
+        if reply.fault is Fault.DRIP:
+            body = body[: len(body) // 2]
+        answer = self._spoil(request, head + body)
         return io.BufferedReader(_Silent(answer)) if reply.fault in _LATE else io.BytesIO(answer)
-
-
-def _request(sent: bytes) -> Request:
-    line, _, rest = sent.partition(b"\r\n")
-    method, target, _ = line.decode("ascii").split(" ")
-    parts = urlsplit(target)
-    headers = {name.title(): value for name, value in parse_headers(io.BytesIO(rest)).items()}
-    return Request(method, parts.path or "/", parts.query, headers)
-
-
-def _bytes_of(reply: Reply, request: Request, chunked: bool) -> bytes:
-    headers = [("Content-Type", reply.content_type), *reply.headers, ("Connection", "close")]
-    body = b"" if request.method == "HEAD" else reply.body
-    if chunked:
-        headers.append(("Transfer-Encoding", "chunked"))
-        parts = [body[place : place + _CHUNK_BYTES] for place in range(0, len(body), _CHUNK_BYTES)]
-        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-    else:
-        headers.append(("Content-Length", str(len(reply.body))))
-    head = [
-        f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
-        *(f"{name}: {text}" for name, text in headers),
-    ]
-    return "\r\n".join((*head, "", "")).encode("latin-1") + body
 
 
 class _Silent(io.RawIOBase):
@@ -133,7 +109,7 @@ class _Connection(HTTPConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    """Gives each request a connection of its own, so that nobody asks whether a socket is still open."""
+    """Gives each request a connection of its own, so that nothing checks whether a socket is still open."""
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         return self._new_conn()

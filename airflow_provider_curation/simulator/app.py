@@ -1,13 +1,11 @@
-"""The server without sockets: a request in, a reply out, every request in the log."""
+"""The server without sockets: takes a request, returns a reply, and logs every request."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import html
-import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from threading import Event, Lock
@@ -16,9 +14,11 @@ from urllib.parse import parse_qsl
 
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, ENTITLEMENT_PATH, VERSION_PATH
 from airflow_provider_curation.simulator.answers import Answers
+from airflow_provider_curation.simulator.events import stamp
 from airflow_provider_curation.simulator.faults import BODY_FAULTS, Fault, FaultPlan
 from airflow_provider_curation.simulator.query import BadQuery, parse
 from airflow_provider_curation.simulator.replies import (
+    CUT_SHORT,
     HTML,
     JSON,
     LOGIN_PAGE,
@@ -40,11 +40,14 @@ _LOGIN_PATH: Final = "/ui/login/"
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One request as the server saw it, noted just before the first byte of the reply.
+    """One request as the server saw it, recorded just before the first byte of the reply.
 
-    ``number`` counts the requests to this path from 1; ``status`` is 0 where no answer was sent; ``rows`` are
-    events (dry-run: rows) in the answer; ``bytes`` is the length of the body as sent; ``headers`` are names only;
-    ``in_flight`` is how many requests were being answered when this one arrived, itself among them.
+    :param number: counts the requests to this path from 1.
+    :param status: 0 if no answer was sent.
+    :param rows: events in the answer; rows, in the dry-run stream.
+    :param bytes: length of the body as sent.
+    :param headers: names only.
+    :param in_flight: requests being answered when this one arrived, including itself.
     """
 
     number: int
@@ -77,17 +80,17 @@ class CurationApp:
 
     @property
     def records(self) -> list[RequestRecord]:
-        """The latest requests, in the order of their answers."""
+        """Return the latest requests, in the order of their answers."""
         with self._lock:
             return list(self._records)
 
     def forget_records(self) -> None:
-        """Empty the log; numbers go on."""
+        """Empty the log; the numbering continues."""
         with self._lock:
             self._records.clear()
 
     def handle(self, request: Request) -> Reply:
-        """The reply to a request, noted in the log; takes as long as the settings say."""
+        """Return the reply to a request, and log it; takes as long as the settings say."""
         with self._lock:
             self._in_flight += 1
             in_flight = self._in_flight
@@ -98,7 +101,7 @@ class CurationApp:
                 self._in_flight -= 1
 
     def _handle(self, request: Request, in_flight: int) -> Reply:
-        path = self._route(request.path)
+        path = self._path(request.path)
         params = dict(parse_qsl(request.query_string, keep_blank_values=True))
         number = self._count(path)
         fault = self._fault(path, number, params)
@@ -117,7 +120,7 @@ class CurationApp:
             status=0 if reply.fault in (Fault.RESET, Fault.HANG) else reply.status,
             fault=fault,
             rows=reply.rows,
-            bytes=len(reply.body) // 2 if reply.fault in (Fault.CUT_BODY, Fault.STALL) else len(reply.body),
+            bytes=len(reply.body) // 2 if reply.fault in CUT_SHORT else len(reply.body),
             headers=tuple(sorted(request.headers)),
             user_agent=request.headers.get("User-Agent", ""),
             in_flight=in_flight,
@@ -134,7 +137,8 @@ class CurationApp:
 
     # What comes before an answer
 
-    def _route(self, path: str) -> str:
+    def _path(self, path: str) -> str:
+        """Return a path without the context path."""
         context = self.settings.context_path
         if context and (path == context or path.startswith(context + "/")):
             path = path[len(context) :] or "/"
@@ -145,7 +149,7 @@ class CurationApp:
             self._numbers[path] += 1
             number = self._numbers[path]
             due = self.settings.changes.get(number, ()) if path == AUDIT_PATH else ()
-            # Inside the lock: the next request must find the change made.
+            # Inside the lock: the next request must see the change.
             for change in due if isinstance(due, Sequence) else (due,):
                 self.store.apply(change)
         return number
@@ -223,18 +227,12 @@ class CurationApp:
 
     def _front_page(self) -> str:
         data = self.store.dataset
-        begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second)) for second in (data.start, data.end))
-        lines: Iterable[str] = (
-            f"<p>{data.count:,} audit events from {begin} to {end} (seed {self.settings.seed}).</p>",
-            "<ul>",
-            *(
-                f"<li><code>GET {html.escape(path)}</code></li>"
-                for path in (AUDIT_PATH, ENTITLEMENT_PATH, VERSION_PATH)
-            ),
-            "</ul>",
+        paths = "".join(f"<li><code>GET {path}</code></li>\n" for path in (AUDIT_PATH, ENTITLEMENT_PATH, VERSION_PATH))
+        period = f"from {stamp(data.start)} to {stamp(data.end)} (seed {self.settings.seed})"
+        return (
+            "<!DOCTYPE html><html lang=en><title>Curation simulator</title><h1>Curation simulator</h1>\n"
+            f"<p>{data.count:,} audit events {period}.</p>\n<ul>\n{paths}</ul>\n</html>\n"
         )
-        head = "<!DOCTYPE html><html lang=en><title>Curation simulator</title><h1>Curation simulator</h1>"
-        return "\n".join((head, *lines, "</html>\n"))
 
 
 def _decoded(credentials: str) -> str:

@@ -133,6 +133,10 @@ class Dataset:
 
     # The dry-run stream
 
+    def rows(self, dry_run: bool) -> int:
+        """Return how many rows a stream has."""
+        return self.dry_rows_before(self.count) if dry_run else self.count
+
     def dry_rows_before(self, index: int) -> int:
         """How many dry-run rows the events before an index have."""
         block, rest = divmod(index, _DRY_BLOCK)

@@ -1,17 +1,14 @@
-"""Rows as CSV records: one template a package, filled by ``%``, in every dialect a server might speak."""
+"""Events as CSV records, in every dialect that a server might use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
+import csv
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from airflow_provider_curation.simulator.dataset import Dataset
-from airflow_provider_curation.simulator.events_json import EventObjects, narrow, stamp
-from airflow_provider_curation.simulator.settings import CsvQuoting, LineEnd, SimulatorSettings
-from airflow_provider_curation.simulator.store import Inserted, Piece
+from airflow_provider_curation.simulator.settings import SimulatorSettings
 
-#: The only header seen in public, and the JSON key that each column comes from.
+#: The only header seen in public, and the JSON key of each column.
 COLUMNS: Final = {
     "id": "id",
     "created_at": "created_at",
@@ -45,102 +42,43 @@ POLICY_COLUMNS: Final = (
 )
 _EXTRA_COLUMN: Final = "severity"
 _EXTRA_POSITION: Final = 5
-#: Keys of the cells that differ between events of one kind: first those with nothing to quote, then ready cells.
-_PLAIN_SLOTS: Final = ("id", "created_at", "package_version", "package_url")
-_READY_SLOTS: Final = ("action", "reason", "username", "user_mail", *POLICY_COLUMNS)
-_SLOTS: Final = (*_PLAIN_SLOTS, *_READY_SLOTS)
-_SPECIAL: Final = frozenset(',"\r\n')
 
 
 class CsvEvents:
-    """Rows as CSV records in the dialect of the settings, in narrow text."""
+    """Events as CSV records in the dialect of the settings."""
 
-    def __init__(self, dataset: Dataset, objects: EventObjects, settings: SimulatorSettings) -> None:
-        self._dataset = dataset
-        self._objects = objects
-        self._quote_all = settings.csv_quoting is CsvQuoting.ALL
-        self.line_end = "\r\n" if settings.csv_line_end is LineEnd.CRLF else "\n"
-        self.columns = _columns(settings)
-        self._mark = narrow("\ufeff") if settings.csv_bom else ""
-        self._templates: list[str | None] = [None] * len(dataset.vocabulary.kinds)
-        self._order = itemgetter(*(_SLOTS.index(key) for key in map(_key, self.columns) if key in _SLOTS))
-        self._policies = [self._policy_cells(policies) for policies in objects.policies]
-        self._dry_run_policies = [self._policy_cells(policies) for policies in objects.dry_run_policies]
-        self._users = [(self._cell(name), self._cell(mail)) for name, mail in dataset.vocabulary.users]
-        self._outcomes = [
-            (self._cell(outcome.action), self._cell(outcome.reason)) for outcome in dataset.vocabulary.outcomes
-        ]
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self.line_end = "\r\n" if settings.csv_line_end == "crlf" else "\n"
+        self._quoting: Final = csv.QUOTE_ALL if settings.csv_quoting == "all" else csv.QUOTE_MINIMAL
+        self._mark = "\ufeff" if settings.csv_bom else ""
+        self._columns = [column for column in (*COLUMNS, *POLICY_COLUMNS) if column != "id"]
+        self._columns.insert(settings.csv_id_column, "id")
+        if settings.csv_extra_column:
+            self._columns.insert(_EXTRA_POSITION, _EXTRA_COLUMN)
 
     def header(self) -> str:
-        """The byte order mark, if there is one, and the first record with its line break."""
-        return self._mark + ",".join(self._cell(column) for column in self.columns) + self.line_end
+        """Return the byte order mark, if there is one, and the first record with its line break."""
+        return self._mark + self._writer()(self._columns)
 
-    def records(self, piece: Piece, dry_run: bool) -> list[list[str]]:
-        """The records of each row of a piece: one a policy, each with its line break."""
-        if isinstance(piece, Inserted):
-            return self._of_object(self._objects.inserted(piece))
-        vocabulary = self._dataset.vocabulary
-        kinds, versions, outcomes, order = vocabulary.kinds, vocabulary.versions, vocabulary.outcomes, self._order
-        texts = []
-        for facts, trial in self._objects.facts_of(piece.first, piece.stop, dry_run):
-            _, id_, second, kind, outcome, user, number, _ = facts
-            template = self._templates[kind] or self._template(kind)
-            version = versions[number]
-            url = kinds[kind].url.replace("{version}", version) if outcomes[outcome].reason else ""
-            cells = (id_, stamp(second), version, url, *self._outcomes[outcome], *self._users[user])
-            policies = self._policies[outcome] if trial is None else self._dry_run_policies[trial]
-            texts.append([template % order(cells + policy) for policy in policies])
-        return texts
+    def records(self, events: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
+        """Yield the records of each event: one for each policy, each with its line break."""
+        record = self._writer()
+        for event in events:
+            cells = {column: event.get(key, "") for column, key in COLUMNS.items()}
+            # JSON of the older shapes has no such key; the CSV of the samples has the column, with false.
+            cells |= {"ondemand": event.get("ondemand", False), _EXTRA_COLUMN: "unrated"}
+            rows = [{**cells, **policy} for policy in event["policies"] or [{}]]
+            yield [record([_cell(row.get(column)) for column in self._columns]) for row in rows]
 
-    def _template(self, kind: int) -> str:
-        event = self._objects.template(self._dataset.vocabulary.kinds[kind])
-        cells = []
-        for column in self.columns:
-            if _key(column) in _PLAIN_SLOTS:
-                cells.append('"%s"' if self._quote_all else "%s")
-            elif _key(column) in _READY_SLOTS:
-                cells.append("%s")
-            else:
-                cells.append(self._cell(_event_value(event, column)).replace("%", "%%"))
-        template = self._templates[kind] = ",".join(cells) + self.line_end
-        return template
-
-    def _of_object(self, event: dict[str, Any]) -> list[list[str]]:
-        records = []
-        for policy in self._policy_cells(event.get("policies") or []):
-            given = dict(zip(POLICY_COLUMNS, policy, strict=True))
-            cells = [given[key] if key in given else self._cell(_event_value(event, key)) for key in self.columns]
-            records.append(",".join(cells) + self.line_end)
-        return [records]
-
-    def _policy_cells(self, policies: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-        """The policy cells of each record; an event with no policy has one record with empty ones."""
-        given: Sequence[dict[str, Any]] = policies or [{}]
-        return [tuple(self._cell(policy.get(column, "")) for column in POLICY_COLUMNS) for policy in given]
-
-    def _cell(self, value: Any) -> str:
-        text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
-        if self._quote_all or not _SPECIAL.isdisjoint(text):
-            text = '"' + text.replace('"', '""') + '"'
-        return narrow(text)
+    def _writer(self) -> Callable[[list[Any]], str]:
+        """Return a function that makes a record; a CSV writer returns what the write of its file returns."""
+        return csv.writer(_Echo(), quoting=self._quoting, lineterminator=self.line_end).writerow
 
 
-def _columns(settings: SimulatorSettings) -> list[str]:
-    columns = [column for column in (*COLUMNS, *POLICY_COLUMNS) if column != "id"]
-    columns.insert(settings.csv_id_column, "id")
-    if settings.csv_extra_column:
-        columns.insert(_EXTRA_POSITION, _EXTRA_COLUMN)
-    return columns
+class _Echo:
+    def write(self, text: str) -> str:
+        return text
 
 
-def _event_value(event: dict[str, Any], column: str) -> Any:
-    if column == _EXTRA_COLUMN:
-        return "unrated"
-    if column == "ondemand":  # older JSON has no such key, the CSV of the samples says false
-        return event.get("ondemand", False)
-    return event.get(_key(column), "")
-
-
-def _key(column: str) -> str:
-    """The JSON key of a column; in a policy both have the same name."""
-    return COLUMNS.get(column, column)
+def _cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

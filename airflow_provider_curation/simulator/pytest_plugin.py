@@ -1,4 +1,4 @@
-"""Fixtures for the tests of DAGs: a simulated Curation server, and a connection that leads to it."""
+"""Fixtures for tests of DAGs: a simulated Curation server, and a connection to it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ _VARIABLE = "AIRFLOW_CONN_CURATION_DEFAULT"
 
 @pytest.fixture
 def curation_simulator_factory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Simulator]]:
-    """A function of settings that gives a running simulator; ``curation_default`` leads to the latest one."""
-    try:
-        from airflow_provider_curation.simulator import Simulator, SimulatorSettings
-    except ImportError as missing:
-        pytest.fail(str(missing), pytrace=False)
+    """Return a function that takes settings and starts a simulator; ``curation_default`` leads to the latest one."""
+    from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 
     with ExitStack() as running:
 
@@ -34,5 +31,5 @@ def curation_simulator_factory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
 
 @pytest.fixture
 def curation_simulator(curation_simulator_factory: Callable[..., Simulator]) -> Simulator:
-    """A running simulator with the default settings; the connection ``curation_default`` leads to it."""
+    """Return a running simulator with the default settings; the connection ``curation_default`` leads to it."""
     return curation_simulator_factory()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from airflow_provider_curation.audit.endpoint import JSON_ROWS
-from airflow_provider_curation.simulator.settings import OverLimit, SimulatorSettings
+from airflow_provider_curation.simulator.settings import SimulatorSettings
 
 _DEFAULT_ROWS: Final = 100
 _DEFAULT_WIDTH: Final = timedelta(days=7)
@@ -35,6 +35,11 @@ class Query:
     dry_run: bool
     explain: bool
     csv: bool
+
+    @property
+    def descending(self) -> bool:
+        """Return whether the newest rows come first."""
+        return self.direction == "desc"
 
 
 def parse(params: Mapping[str, str], settings: SimulatorSettings) -> Query:
@@ -70,7 +75,7 @@ def parse(params: Mapping[str, str], settings: SimulatorSettings) -> Query:
 def _rows(params: Mapping[str, str], csv: bool, settings: SimulatorSettings) -> int:
     if not csv:
         return _number(params, "num_of_rows", _DEFAULT_ROWS, 1, max(JSON_ROWS, settings.json_rows))
-    most = settings.csv_rows if settings.csv_over is OverLimit.REFUSE else None
+    most = settings.csv_rows if settings.csv_over == "refuse" else None
     return _number(params, "num_of_rows", min(_DEFAULT_ROWS, settings.csv_rows), 1, most)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_curation.simulator.false_answers import false_csv, false_json
 from airflow_provider_curation.simulator.faults import FALSE_ANSWERS, Fault
-from airflow_provider_curation.simulator.settings import ErrorBody, SimulatorSettings
+from airflow_provider_curation.simulator.settings import SimulatorSettings
 
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
 LOGIN_PAGE: Final = b"<!DOCTYPE html><html><body><form>Please log in</form></body></html>"
+_CHUNK_BYTES: Final = 10_000
+#: Faults that send half of the body.
+CUT_SHORT: Final = (Fault.CUT_BODY, Fault.STALL)
 _PAGES: Final = {
     Fault.BAD_GATEWAY: HTTPStatus.BAD_GATEWAY,
     Fault.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -26,7 +30,7 @@ _PAGES: Final = {
 
 @dataclass(frozen=True)
 class Request:
-    """What the application needs to know of a request."""
+    """What the application needs to know of a request; header names are in title case."""
 
     method: str
     path: str
@@ -35,10 +39,17 @@ class Request:
     scheme: str = "http"
     port: str = "80"
 
+    @classmethod
+    def of(cls, method: str, target: str, headers: Iterable[tuple[str, str]], **server: str) -> Request:
+        """Return the request of a request line and its headers."""
+        parts = urlsplit(target)
+        named = {name.title(): value for name, value in headers}
+        return cls(method, unquote(parts.path) or "/", parts.query, named, **server)
+
 
 @dataclass(frozen=True)
 class Reply:
-    """What to send; ``fault`` names what the connection itself has to suffer."""
+    """What to send; ``fault`` names what happens on the connection itself."""
 
     status: int
     content_type: str
@@ -48,33 +59,52 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     fault: Fault | None = None
 
+    def on_the_wire(self, method: str, *, chunked: bool, close: bool) -> tuple[bytes, bytes]:
+        """Return the status line with the headers, and the body, as HTTP/1.1 sends them."""
+        headers = [("Content-Type", self.content_type), *self.headers]
+        body = b"" if method == "HEAD" else self.body
+        if chunked:
+            headers.append(("Transfer-Encoding", "chunked"))
+            if method != "HEAD":
+                places = range(0, len(body), _CHUNK_BYTES)
+                parts = [body[place : place + _CHUNK_BYTES] for place in places]
+                body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b""))
+        else:
+            headers.append(("Content-Length", str(len(self.body))))
+        if close:
+            headers.append(("Connection", "close"))
+        head = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", *map(": ".join, headers), "", ""]
+        if self.fault in CUT_SHORT:
+            body = body[: len(body) - (len(self.body) + 1) // 2]
+        return "\r\n".join(head).encode("latin-1"), body
+
 
 def json_reply(status: int, value: Any) -> Reply:
-    """A value as compact JSON."""
+    """Return a value as compact JSON."""
     return Reply(status, JSON, json.dumps(value, separators=(",", ":")).encode())
 
 
 def html_reply(status: HTTPStatus) -> Reply:
-    """The page that a gateway shows for a status."""
+    """Return the page that a gateway shows for a status."""
     text = f"{status.value} {status.phrase}"
     body = f"<html>\n<head><title>{text}</title></head>\n<body><center><h1>{text}</h1></center></body>\n</html>\n"
     return Reply(status.value, HTML, body.encode())
 
 
-def error_reply(status: int, message: str, shape: ErrorBody) -> Reply:
-    """An error as JSON."""
-    if shape is ErrorBody.ERROR:
+def error_reply(status: int, message: str, shape: str) -> Reply:
+    """Return an error as JSON."""
+    if shape == "error":
         return json_reply(status, {"error": message})
     return json_reply(status, {"errors": [{"status": status, "message": message}]})
 
 
 def fault_reply(fault: Fault, request: Request, settings: SimulatorSettings) -> Reply:
-    """What a fault puts in the place of an answer."""
+    """Return what a fault sends in place of an answer."""
     seconds = settings.retry_after
     if fault is Fault.THROTTLED:
         return error_reply(429, "Too many requests", settings.error_body)
     if fault in (Fault.THROTTLED_SECONDS, Fault.THROTTLED_DATE):
-        # Rounded up, as a date has whole seconds only.
+        # Rounded up, since a date has whole seconds.
         date = formatdate(int(time.time()) + 1 + seconds, usegmt=True)
         after = str(seconds) if fault is Fault.THROTTLED_SECONDS else date
         return replace(error_reply(429, "Too many requests", settings.error_body), headers=(("Retry-After", after),))
@@ -95,7 +125,7 @@ def fault_reply(fault: Fault, request: Request, settings: SimulatorSettings) -> 
 
 
 def spoiled(reply: Reply, fault: Fault) -> Reply:
-    """The reply with its body damaged, or marked for the connection to damage it."""
+    """Return the reply with its body damaged, or marked for the connection to damage it."""
     body = reply.body
     if fault in (Fault.TRUNCATED_JSON, Fault.TRUNCATED_ZIP):
         body = body[: len(body) * 2 // 3]
@@ -107,7 +137,7 @@ def spoiled(reply: Reply, fault: Fault) -> Reply:
 
 
 def _with_wrong_crc(archive: bytes) -> bytes:
-    """The archive of one member with another CRC, in the member's own header and in the directory."""
+    """Return an archive of one member with a wrong CRC, both in the member's header and in the directory."""
     damaged = bytearray(archive)
     directory = archive.rfind(b"PK\x01\x02")
     for position in (14, directory + 16):

@@ -1,10 +1,10 @@
-"""A running simulator: its life, its address, what is true of its events, and what it saw."""
+"""A running simulator: its life, its address, its true events, and the requests it saw."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +13,9 @@ from urllib.parse import quote
 from airflow_provider_curation.simulator.app import CurationApp, RequestRecord
 from airflow_provider_curation.simulator.changes import Delete, Hide, Insert, NewId, Reveal
 from airflow_provider_curation.simulator.faults import Fault
-from airflow_provider_curation.simulator.serving import Server, serve
+from airflow_provider_curation.simulator.serving import Server
 from airflow_provider_curation.simulator.settings import SimulatorSettings
-from airflow_provider_curation.simulator.store import Rows
+from airflow_provider_curation.simulator.store import Rows, epoch_second
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,11 +40,14 @@ class Simulator:
     # Life
 
     def start(self) -> Self:
-        """Listen and answer from now on; an ``OSError`` says why it cannot."""
+        """Listen and answer from now on.
+
+        :raises OSError: it cannot listen there.
+        """
         if self._server is not None:
-            raise RuntimeError("the simulator runs already")
+            raise RuntimeError("the simulator is already running")
         self.app.stopping.clear()
-        self._server = serve(self.app, self.host, self._wanted_port)
+        self._server = Server(self.app, self.host, self._wanted_port)
         self._thread = Thread(target=self._server.run, name="curation-simulator", daemon=True)
         self._thread.start()
         return self
@@ -70,26 +73,26 @@ class Simulator:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Return the port that it listens on."""
         if self._server is None:
-            raise RuntimeError("the simulator does not run")
+            raise RuntimeError("the simulator is not running")
         return self._server.port
 
     @property
     def url(self) -> str:
-        """The platform's URL, with the context path."""
+        """Return the platform's URL, with the context path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "https" if self.settings.certificate else "http"
         return f"{scheme}://{host}:{self.port}{self.settings.context_path}"
 
     def connection_uri(self, login: str | None = None, password: str | None = None) -> str:
-        """The Airflow connection as a URI; without arguments the first accepted user or token is used."""
+        """Return the Airflow connection as a URI; without arguments, with the first accepted token or user."""
         login, password = self._credentials(login, password)
         user = f"{quote(login, safe='')}:{quote(password, safe='')}@" if login or password else ""
         return f"{_CONNECTION_TYPE.replace('_', '-')}://{user}{quote(self.url, safe='')}"
 
     def connection_json(self, login: str | None = None, password: str | None = None) -> str:
-        """The same connection as JSON."""
+        """Return the same connection as JSON."""
         login, password = self._credentials(login, password)
         fields = {"conn_type": _CONNECTION_TYPE, "host": self.url, "login": login, "password": password}
         return json.dumps({key: value for key, value in fields.items() if value})
@@ -104,27 +107,23 @@ class Simulator:
     # What is true
 
     def truth(self, start: datetime, end: datetime, dry_run: bool = False) -> Iterator[dict[str, Any]]:
-        """The visible events with ``start <= created_at < end``, ascending, as the objects that are served."""
+        """Yield the visible events with ``start <= created_at < end``, ascending, as the objects that are served."""
         return self.app.answers.objects(self._rows(start, end, dry_run), dry_run)
 
     def truth_lines(self, start: datetime, end: datetime, dry_run: bool = False) -> Iterator[bytes]:
-        """The same events as the JSON bytes of a compact answer, one item an event."""
+        """Yield the same events as the JSON bytes of a compact answer, one item for each event."""
         return self.app.answers.lines(self._rows(start, end, dry_run), dry_run)
 
     def truth_csv(self, start: datetime, end: datetime, dry_run: bool = False) -> bytes:
-        """The same events as the content of one CSV member, ascending, without any limit."""
+        """Return the same events as the content of one CSV member, ascending, without any limit."""
         return self.app.answers.csv_content(self._rows(start, end, dry_run), dry_run)
 
     def count(self, start: datetime, end: datetime, dry_run: bool = False) -> int:
-        """How many rows these are."""
+        """Return how many rows these are."""
         return self._rows(start, end, dry_run).total
 
     def _rows(self, start: datetime, end: datetime, dry_run: bool) -> Rows:
-        for moment in (start, end):
-            if moment.tzinfo is None:
-                raise ValueError("start and end need a time zone")
-        seconds = [int(moment.astimezone(timezone.utc).timestamp()) for moment in (start, end)]
-        return self.app.store.rows(seconds[0], seconds[1], dry_run)
+        return self.app.store.rows(epoch_second(start), epoch_second(end), dry_run)
 
     # What happens to it
 
@@ -137,19 +136,19 @@ class Simulator:
         lag: float = 0.0,
         **fields: Any,
     ) -> int:
-        """Let an event appear, after ``lag`` seconds; its id."""
+        """Add an event that becomes visible after ``lag`` seconds, and return its id."""
         inserted = self.app.store.apply(Insert(created_at, fields, id, dry_run, lag))
         assert inserted is not None
         return inserted
 
     def delete(self, event: int | datetime) -> int:
-        """Let the event of that id, or the first visible one at or after a time, disappear; its id."""
+        """Delete the event of that id, or the first visible one at or after a time, and return its id."""
         deleted = self.app.store.apply(Delete(event))
         assert deleted is not None
         return deleted
 
     def hide(self, start: datetime, end: datetime) -> None:
-        """Let the events with ``start <= created_at < end`` be invisible until ``reveal()``."""
+        """Hide the events with ``start <= created_at < end`` until ``reveal()``."""
         self.app.store.apply(Hide(start, end))
 
     def reveal(self) -> None:
@@ -157,20 +156,20 @@ class Simulator:
         self.app.store.apply(Reveal())
 
     def fail_next(self, fault: Fault | str, times: int = 1) -> None:
-        """Let the next requests suffer a fault."""
+        """Give the next requests a fault."""
         self.app.faults.order(Fault(fault), times)
 
     def heal(self) -> None:
-        """Let no further request suffer a fault, whatever was ordered, scheduled or chosen by rate."""
+        """End all faults: those ordered, those scheduled and those by rate."""
         self.app.faults.heal()
 
     # What it saw
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """The requests so far (the latest 100,000), in the order of their answers."""
+        """Return the requests so far (the latest 100,000), in the order of their answers."""
         return self.app.records
 
     def reset_log(self) -> None:
-        """Forget the requests; their numbers, and so schedules, go on."""
+        """Forget the requests; their numbers, and so the schedules, continue."""
         self.app.forget_records()

@@ -1,11 +1,11 @@
-"""What is visible at a moment: the pure events plus the few that were inserted, minus the few that are hidden."""
+"""What is visible at a moment: the events of the dataset, plus those inserted, minus those deleted or hidden."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from threading import RLock
 from typing import Any
 
@@ -16,7 +16,7 @@ from airflow_provider_curation.simulator.settings import SimulatorSettings
 
 @dataclass(frozen=True, eq=False)
 class Inserted:
-    """An event of an overlay; ``second`` is its created_at, ``visible_from`` a time of the monotonic clock."""
+    """An event that was added; ``second`` is its created_at, ``visible_from`` a time of the monotonic clock."""
 
     id: int
     second: int
@@ -27,7 +27,7 @@ class Inserted:
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring rows of the pure events: rows ``first <= row < stop`` of the stream."""
+    """Adjacent rows of the dataset: rows ``first <= row < stop`` of the stream."""
 
     first: int
     stop: int
@@ -41,13 +41,13 @@ Piece = Run | Inserted
 
 @dataclass(frozen=True)
 class Rows:
-    """The visible rows of a window and stream in ascending order, as few pieces; nothing is rendered yet."""
+    """The visible rows of a window and stream in ascending order, in few pieces; nothing is rendered yet."""
 
     pieces: tuple[Piece, ...]
     total: int
 
     def part(self, first: int, stop: int) -> list[Piece]:
-        """The pieces of the rows ``first <= row < stop``."""
+        """Return the pieces of the rows ``first <= row < stop``."""
         found: list[Piece] = []
         at = 0
         for piece in self.pieces:
@@ -63,7 +63,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Overlay:
-    """Never changed, only replaced, so that a reader needs no lock."""
+    """What was changed; it is never altered, only replaced, so a reader needs no lock."""
 
     gone: tuple[int, ...] = ()  # indexes of deleted events, ascending
     veils: tuple[tuple[int, int], ...] = ()  # hidden spans of time, seconds
@@ -71,7 +71,7 @@ class _Overlay:
 
 
 class Store:
-    """The events of a tenant with everything that happened to them since."""
+    """The events of a tenant, with every change made to them."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
@@ -85,7 +85,7 @@ class Store:
         self._lock = RLock()
 
     def rows(self, start: int, end: int, dry_run: bool = False) -> Rows:
-        """The visible rows with ``start <= created_at < end`` (seconds since the epoch)."""
+        """Return the visible rows with ``start <= created_at < end`` (seconds since the epoch)."""
         overlay, dataset = self._overlay, self.dataset
         now = int(self.settings.clock().timestamp())
         if self.settings.retention is not None:
@@ -100,14 +100,14 @@ class Store:
         return Rows(pieces, sum(len(piece) if isinstance(piece, Run) else 1 for piece in pieces))
 
     def apply(self, change: Change) -> int | None:
-        """Make a change; the id of the event that was inserted or deleted, if it was one."""
+        """Make a change, and return the id of an event that was inserted or deleted."""
         with self._lock:
             if isinstance(change, Insert):
                 return self._insert(change)
             if isinstance(change, Delete):
                 return self._delete(change.event)
             if isinstance(change, Hide):
-                veil = (_second(change.start), _second(change.end))
+                veil = (epoch_second(change.start), epoch_second(change.end))
                 self._overlay = replace(self._overlay, veils=(*self._overlay.veils, veil))
             elif isinstance(change, Reveal):
                 self._overlay = replace(self._overlay, veils=())
@@ -116,19 +116,19 @@ class Store:
             return None
 
     def _insert(self, change: Insert) -> int:
-        second = _second(change.created_at)
+        second = epoch_second(change.created_at)
         id_ = self._new_id(second) if change.id is NewId.BETWEEN else change.id
         if id_ is NewId.NEXT:
             id_ = max([self.dataset.id(self.dataset.count), *(event.id + 1 for event in self._overlay.inserted)])
         if not change.dry_run and self._taken(int(id_)):
-            raise ValueError(f"there is an event with the id {id_} already")
+            raise ValueError(f"an event with the id {id_} already exists")
         event = Inserted(int(id_), second, dict(change.fields), change.dry_run, time.monotonic() + change.lag)
         inserted = sorted((*self._overlay.inserted, event), key=_by_id)
         self._overlay = replace(self._overlay, inserted=tuple(inserted))
         return event.id
 
     def _new_id(self, second: int) -> int:
-        """A free id beside the events of that time."""
+        """Return a free id next to those of the events of that time."""
         index = self.dataset.index_at(second + 1)
         taken = {event.id for event in self._overlay.inserted}
         low = self.dataset.id(index - 1) if index else self.dataset.first_id - 1
@@ -144,7 +144,7 @@ class Store:
         return any(event.id == id_ and not event.dry_run for event in self._overlay.inserted)
 
     def _delete(self, event: int | datetime) -> int:
-        id_ = self._first_from(_second(event)) if isinstance(event, datetime) else event
+        id_ = self._first_from(epoch_second(event)) if isinstance(event, datetime) else event
         kept = tuple(inserted for inserted in self._overlay.inserted if inserted.id != id_)
         index = self.dataset.index_of_id(id_)
         gone = set(self._overlay.gone)
@@ -163,7 +163,7 @@ class Store:
         return piece.id if isinstance(piece, Inserted) else self.dataset.id(piece.first)
 
     def _hidden(self, overlay: _Overlay, first: int, stop: int, now: int) -> list[tuple[int, int]]:
-        """Ascending spans of indexes of events that must not be shown; they may overlap."""
+        """Return ascending spans of indexes of events that must not be shown; they may overlap."""
         dataset = self.dataset
         hidden = [(index, index + 1) for index in overlay.gone if first <= index < stop]
         hidden += [(dataset.index_at(low), dataset.index_at(high)) for low, high in overlay.veils]
@@ -182,7 +182,7 @@ class Store:
         )
 
     def _woven(self, spans: list[tuple[int, int]], inserted: Sequence[Inserted], dry_run: bool) -> Iterator[Piece]:
-        """Spans of rows and inserted events, in ascending order of id."""
+        """Yield spans of rows and inserted events, in ascending order of id."""
         rank = self._dry_rank if dry_run else self.dataset.index_from_id
         waiting = [(rank(event.id), event) for event in inserted]
         at = 0
@@ -200,7 +200,7 @@ class Store:
             yield event
 
     def _dry_rank(self, id_: int) -> int:
-        # An inserted row of an id that exists stands behind the rows of that id.
+        # An inserted row of an id that exists comes after the rows of that id.
         return self.dataset.dry_rows_before(self.dataset.index_from_id(id_ + 1))
 
 
@@ -208,14 +208,15 @@ def _by_id(event: Inserted) -> int:
     return event.id
 
 
-def _second(moment: datetime) -> int:
+def epoch_second(moment: datetime) -> int:
+    """Return an aware time as whole seconds since the epoch."""
     if moment.tzinfo is None:
         raise ValueError("a time needs a time zone")
-    return int(moment.astimezone(timezone.utc).timestamp())
+    return int(moment.timestamp())
 
 
 def _without(first: int, stop: int, hidden: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The spans that are left of ``first`` to ``stop`` without the hidden ones (ascending)."""
+    """Return what remains of ``first`` to ``stop`` without the hidden spans (ascending)."""
     spans = []
     for low, high in hidden:
         if first < min(low, stop):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -16,7 +18,7 @@ class Registry(NamedTuple):
     url: str
     name: str
     path: str
-    packages: str  # separated by spaces
+    packages: tuple[str, ...]
 
 
 class PackageKind(NamedTuple):
@@ -32,15 +34,15 @@ class PackageKind(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the policies made of a request."""
+    """What the policies decided about a request."""
 
     action: str
     reason: str
     policies: tuple[dict[str, Any], ...]
 
 
-#: Names that trip readers: quotes, commas, line breaks, separators that are no line break, signs beyond 16 bits.
-ODD_PACKAGES: Final = (
+#: Names that trip readers: quotes, commas, line breaks, separators that are not line breaks, characters beyond 16 bits.
+_ODD_PACKAGES: Final = (
     "paquet-\u00e9t\u00e9\u2028x",
     'quoted-"name", with comma',
     "\u5305\u7ba1\u7406/\u6838\u5fc3",
@@ -50,106 +52,35 @@ ODD_PACKAGES: Final = (
     "back\\slash\ttab\u2029",
 )
 
-REGISTRIES: Final = (
-    Registry(
-        "npm",
-        46,
-        "https://registry.npm.example",
-        "npm registry",
-        "{base}/{name}/-/{file}-{version}.tgz",
-        (
-            "chokidar @marp-team/marp-core lodash react react-dom express axios chalk commander debug semver minimist "
-            "@babel/core @babel/runtime @types/node typescript webpack eslint prettier vite rollup esbuild left-pad "
-            "evil-pkg uuid yargs glob rimraf ws tslib"
-        ),
-    ),
-    Registry(
-        "PyPI",
-        20,
-        "https://files.pypi.example",
-        "PyPI",
-        "{base}/packages/{name}/{file}-{version}-py3-none-any.whl",
-        (
-            "requests urllib3 numpy pandas boto3 botocore setuptools certifi idna charset-normalizer pyyaml pydantic "
-            "fastapi sqlalchemy cryptography attrs click jinja2"
-        ),
-    ),
-    Registry(
-        "Maven",
-        12,
-        "https://repo1.maven.example",
-        "Maven Central",
-        "{base}/maven2/{name}/{version}/{file}-{version}.jar",
-        (
-            "org.apache.logging.log4j:log4j-core com.fasterxml.jackson.core:jackson-databind org.slf4j:slf4j-api "
-            "com.google.guava:guava org.springframework:spring-core junit:junit"
-        ),
-    ),
-    Registry(
-        "Docker",
-        6,
-        "https://registry-1.docker.example",
-        "Docker Hub",
-        "{base}/v2/{name}/manifests/{version}",
-        "library/alpine library/python library/node someorg/someimage library/postgres",
-    ),
-    Registry(
-        "Go",
-        5,
-        "https://proxy.golang.example",
-        "Go proxy",
-        "{base}/{name}/@v/v{version}.zip",
-        "golang.example/x/net golang.example/x/crypto git.example/spf13/cobra git.example/stretchr/testify",
-    ),
-    Registry(
-        "NuGet",
-        4,
-        "https://api.nuget.example",
-        "NuGet Gallery",
-        "{base}/v3-flatcontainer/{name}/{version}/{file}.nupkg",
-        "Newtonsoft.Json Serilog Dapper xunit",
-    ),
-    Registry(
-        "Gems",
-        2,
-        "https://rubygems.example",
-        "RubyGems",
-        "{base}/gems/{file}-{version}.gem",
-        "rails rack nokogiri",
-    ),
-    Registry(
-        "Cargo",
-        2,
-        "https://static.crates.example",
-        "crates",
-        "{base}/crates/{name}/{file}-{version}.crate",
-        "serde tokio rand syn",
-    ),
-    Registry(
-        "Conda",
-        1,
-        "https://conda.anaconda.example",
-        "conda-forge",
-        "{base}/conda-forge/noarch/{file}-{version}.conda",
-        "numpy scipy python",
-    ),
-    Registry(
-        "Composer",
-        1,
-        "https://repo.packagist.example",
-        "Packagist",
-        "{base}/p2/{name}/{version}.zip",
-        "symfony/console monolog/monolog",
-    ),
-    Registry(
-        "HuggingFaceML",
-        1,
-        "https://huggingface.example",
-        "Hugging Face",
-        "{base}/{name}/resolve/{version}/model.safetensors",
-        "someorg/some-model otherorg/tiny-llm",
-    ),
-)
+#: A line for each registry: package type, how often it is used, URL, name, path of a package; below it its packages.
+_REGISTRIES: Final = """
+npm | 46 | https://registry.npm.example | npm registry | /{name}/-/{file}-{version}.tgz
+  chokidar @marp-team/marp-core lodash react react-dom express axios chalk commander debug semver minimist
+  @babel/core @babel/runtime @types/node typescript webpack eslint prettier vite rollup esbuild left-pad evil-pkg
+  uuid yargs glob rimraf ws tslib
+PyPI | 20 | https://files.pypi.example | PyPI | /packages/{name}/{file}-{version}-py3-none-any.whl
+  requests urllib3 numpy pandas boto3 botocore setuptools certifi idna charset-normalizer pyyaml pydantic fastapi
+  sqlalchemy cryptography attrs click jinja2
+Maven | 12 | https://repo1.maven.example | Maven Central | /maven2/{name}/{version}/{file}-{version}.jar
+  org.apache.logging.log4j:log4j-core com.fasterxml.jackson.core:jackson-databind org.slf4j:slf4j-api
+  com.google.guava:guava org.springframework:spring-core junit:junit
+Docker | 6 | https://registry-1.docker.example | Docker Hub | /v2/{name}/manifests/{version}
+  library/alpine library/python library/node someorg/someimage library/postgres
+Go | 5 | https://proxy.golang.example | Go proxy | /{name}/@v/v{version}.zip
+  golang.example/x/net golang.example/x/crypto git.example/spf13/cobra git.example/stretchr/testify
+NuGet | 4 | https://api.nuget.example | NuGet Gallery | /v3-flatcontainer/{name}/{version}/{file}.nupkg
+  Newtonsoft.Json Serilog Dapper xunit
+Gems | 2 | https://rubygems.example | RubyGems | /gems/{file}-{version}.gem
+  rails rack nokogiri
+Cargo | 2 | https://static.crates.example | crates | /crates/{name}/{file}-{version}.crate
+  serde tokio rand syn
+Conda | 1 | https://conda.anaconda.example | conda-forge | /conda-forge/noarch/{file}-{version}.conda
+  numpy scipy python
+Composer | 1 | https://repo.packagist.example | Packagist | /p2/{name}/{version}.zip
+  symfony/console monolog/monolog
+HuggingFaceML | 1 | https://huggingface.example | Hugging Face | /{name}/resolve/{version}/model.safetensors
+  someorg/some-model otherorg/tiny-llm
+"""
 
 ORIGIN_SERVER: Final = "acme1"
 EVENT_ORIGIN: Final = "Download to repository"
@@ -194,7 +125,7 @@ _OUTCOMES: Final = (
     (10, Outcome("approved", "Policy violations", (_OFFICIAL, _CVE))),
 )
 
-#: Policies on trial; an event of the dry-run stream names exactly one of them.
+#: Policies in dry-run mode; an event of the dry-run stream names exactly one of them.
 DRY_RUN_POLICIES: Final = tuple(
     {**policy, "dry_run": True, "result": "Blocked"}
     for policy in (
@@ -207,7 +138,7 @@ DRY_RUN_POLICIES: Final = tuple(
 
 
 class Vocabulary:
-    """Tables of the tenant, each a power of two long so that the bits of a hash choose from them."""
+    """The tenant's tables; each is a power of two long, so that the bits of a hash choose from it."""
 
     KINDS: Final = 2048
     OUTCOMES: Final = 1024
@@ -227,19 +158,28 @@ class Vocabulary:
 
 @lru_cache(maxsize=16)
 def vocabulary(seed: int) -> Vocabulary:
-    """The tables of a seed, made once: tests start many simulators."""
+    """Return the tables of a seed, made once: tests start many simulators."""
     return Vocabulary(seed)
 
 
+def _registries() -> Iterator[Registry]:
+    for block in re.split(r"\n(?=\S)", _REGISTRIES.strip()):
+        line, packages = block.split("\n", 1)
+        type_, weight, url, name, path = line.split(" | ")
+        yield Registry(type_, int(weight), url, name, path, tuple(packages.split()))
+
+
 def _kinds(random: Random, count: int) -> tuple[PackageKind, ...]:
+    registries = list(_registries())
+    weights = [registry.weight for registry in registries]
     kinds = []
     for number in range(count):
-        registry = random.choices(REGISTRIES, [registry.weight for registry in REGISTRIES])[0]
-        names = registry.packages.split()
+        registry = random.choices(registries, weights)[0]
+        names = registry.packages
         # Square the draw: a few packages make most of the traffic, as on real tenants.
         name = names[int(random.random() ** 2 * len(names))]
         if number % 40 == 7:
-            name = random.choice(ODD_PACKAGES)
+            name = random.choice(_ODD_PACKAGES)
         elif number % 3 == 0:
             name = f"{name}-{random.choice(('core', 'utils', 'cli', 'plugin', 'api', 'test'))}{random.randrange(30)}"
         kinds.append(_kind(registry, name, random.choice(("default", "default", "payments", "web"))))
@@ -248,18 +188,11 @@ def _kinds(random: Random, count: int) -> tuple[PackageKind, ...]:
 
 def _kind(registry: Registry, name: str, project: str) -> PackageKind:
     safe = quote(name.replace(":", "/"), safe="@/")
-    url = registry.path.replace("{base}", registry.url).replace("{name}", safe)
+    url = registry.url + registry.path.replace("{name}", safe)
     type_ = registry.package_type.lower()
     repository = f"acme-{type_}-remote" if project == "default" else f"{project}-{type_}-remote"
-    return PackageKind(
-        registry.package_type,
-        name,
-        url.replace("{file}", safe.rsplit("/", 1)[-1]),
-        repository,
-        project,
-        registry.url,
-        registry.name,
-    )
+    url = url.replace("{file}", safe.rsplit("/", 1)[-1])
+    return PackageKind(registry.package_type, name, url, repository, project, registry.url, registry.name)
 
 
 def _users(random: Random, count: int) -> tuple[tuple[str, str], ...]:
@@ -272,7 +205,7 @@ def _users(random: Random, count: int) -> tuple[tuple[str, str], ...]:
 
 
 def _shares(shares: list[int], count: int, random: Random) -> tuple[int, ...]:
-    """Indexes, each as often as its share of a thousand; the first takes the rest."""
+    """Return indexes, each as often as its share of a thousand; the first takes the rest."""
     picks = [index for index, share in enumerate(shares) for _ in range(share * count // 1000)]
     picks += [0] * (count - len(picks))
     random.shuffle(picks)

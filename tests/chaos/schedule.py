@@ -9,27 +9,8 @@ from enum import Enum
 from random import Random
 from typing import Any, TypeVar
 
-from airflow_provider_curation.simulator import (
-    FALSE_ANSWERS,
-    PASSING_FAULTS,
-    CsvCount,
-    CsvQuoting,
-    EmptyPage,
-    EndBound,
-    ErrorBody,
-    EventShape,
-    Fault,
-    JsonLayout,
-    JsonText,
-    LastPage,
-    LineEnd,
-    MetaPlace,
-    OverLimit,
-    RowsEcho,
-    Simulator,
-    SimulatorSettings,
-    ZipTime,
-)
+from airflow_provider_curation.simulator import FALSE_ANSWERS, PASSING_FAULTS, Fault, Simulator, SimulatorSettings
+from airflow_provider_curation.simulator.settings import CHOICES
 from tests.support.exports import START
 from tests.support.s3_proxy import Failure
 
@@ -48,31 +29,31 @@ COMPRESSIONS: dict[str, tuple[str | None, ...]] = {
 
 #: The simulator's switches and what they can be set to.
 SWITCHES: dict[str, tuple[Any, ...]] = {
-    "shape": tuple(EventShape),
-    "end_bound": tuple(EndBound),
+    "shape": CHOICES["shape"],
+    "end_bound": CHOICES["end_bound"],
     "json_rows": (17, 40, 2000),
-    "rows_echo": tuple(RowsEcho),
+    "rows_echo": CHOICES["rows_echo"],
     "csv_rows": (25, 60, 500_000),
-    "csv_over": tuple(OverLimit),
-    "csv_count": tuple(CsvCount),
+    "csv_over": CHOICES["csv_over"],
+    "csv_count": CHOICES["csv_count"],
     "csv_incomplete_over": (30, 500_000),
-    "last_page": tuple(LastPage),
-    "empty_page": tuple(EmptyPage),
+    "last_page": CHOICES["last_page"],
+    "empty_page": CHOICES["empty_page"],
     "total_count": (False,),
-    "layout": tuple(JsonLayout),
-    "text": tuple(JsonText),
-    "meta_place": tuple(MetaPlace),
-    "error_body": tuple(ErrorBody),
+    "layout": CHOICES["layout"],
+    "text": CHOICES["text"],
+    "meta_place": CHOICES["meta_place"],
+    "error_body": CHOICES["error_body"],
     "short_page_every": (2, 3, 5),
     "short_page_by": (1, 2, 5),
     "repeat_from": (3, 6),
     "csv_bom": (True,),
-    "csv_line_end": tuple(LineEnd),
-    "csv_quoting": tuple(CsvQuoting),
+    "csv_line_end": CHOICES["csv_line_end"],
+    "csv_quoting": CHOICES["csv_quoting"],
     "csv_final_line_end": (False,),
     "csv_id_column": (1, 5, 26),
     "csv_extra_column": (True,),
-    "csv_zip_time": tuple(ZipTime),
+    "csv_zip_time": CHOICES["csv_zip_time"],
     "context_path": ("/artifactory",),
     "gzip": (True,),
     "chunked": (True,),

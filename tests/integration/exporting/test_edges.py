@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
-from airflow_provider_curation.simulator import EndBound, NewId, Simulator
+from airflow_provider_curation.simulator import NewId, Simulator
+from airflow_provider_curation.simulator.settings import CHOICES
 from tests.support.exports import END, START, csv_of, csv_rows, simulated, truth_csv
 
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
 
 SECOND = timedelta(seconds=1)
-BOUNDS = pytest.mark.parametrize("bound", list(EndBound), ids=lambda bound: bound.value)
+BOUNDS = pytest.mark.parametrize("bound", CHOICES["end_bound"])
 
 
 def hold(simulator: Simulator, start: datetime, end: datetime, folder: Path, dry_run: bool = False) -> None:
@@ -30,7 +31,7 @@ def hold(simulator: Simulator, start: datetime, end: datetime, folder: Path, dry
 
 @BOUNDS
 @pytest.mark.parametrize("dry_run", [False, True], ids=["events", "dry-run"])
-def test_a_window_that_ends_or_starts_at_an_event(bound: EndBound, dry_run: bool, tmp_path: Path) -> None:
+def test_a_window_that_ends_or_starts_at_an_event(bound: str, dry_run: bool, tmp_path: Path) -> None:
     with simulated(end_bound=bound) as simulator:
         times = sorted({datetime.fromisoformat(event["created_at"].replace("Z", "+00:00"))
                         for event in simulator.truth(START, END, dry_run)})  # fmt: skip
@@ -42,7 +43,7 @@ def test_a_window_that_ends_or_starts_at_an_event(bound: EndBound, dry_run: bool
 
 
 @BOUNDS
-def test_a_second_that_holds_many_events(bound: EndBound, tmp_path: Path) -> None:
+def test_a_second_that_holds_many_events(bound: str, tmp_path: Path) -> None:
     with simulated(page_size=7, end_bound=bound) as simulator:
         moment = START + timedelta(hours=9)
         for _ in range(30):
@@ -53,14 +54,14 @@ def test_a_second_that_holds_many_events(bound: EndBound, tmp_path: Path) -> Non
 
 
 @BOUNDS
-def test_slices_that_meet_within_busy_seconds(bound: EndBound, tmp_path: Path) -> None:
+def test_slices_that_meet_within_busy_seconds(bound: str, tmp_path: Path) -> None:
     end = START + timedelta(minutes=10)
     with simulated(events=1500, end=end, slice_rows=100, end_bound=bound) as simulator:
         hold(simulator, START, end, tmp_path)
 
 
 @BOUNDS
-def test_parts_of_a_wide_window_that_meet_at_events(bound: EndBound, tmp_path: Path) -> None:
+def test_parts_of_a_wide_window_that_meet_at_events(bound: str, tmp_path: Path) -> None:
     end = START + timedelta(days=13)
     with simulated(events=200, end=end, end_bound=bound) as simulator:
         for edge in (START + timedelta(days=6), START + timedelta(days=12)):

@@ -14,7 +14,7 @@ from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH
 from airflow_provider_curation.compat import AirflowFailException
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
-from airflow_provider_curation.simulator import ErrorBody, Fault
+from airflow_provider_curation.simulator import Fault
 from tests.support.exports import END, PASSWORD, START, TOKEN, Bucket, export, simulated
 
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[errors.CurationAuditError], list[s
         False,
     ),
     "narrow window, other body": (
-        {"max_width": timedelta(hours=24), "error_body": ErrorBody.ERRORS},
+        {"max_width": timedelta(hours=24), "error_body": "errors"},
         errors.WindowTooWideError,
         [ASKED, "400", "Maximum allowed duration is 24 hours", "narrower"],
         False,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,8 @@ import pytest
 
 from airflow_provider_curation.audit.endpoint import MAX_WIDTH
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
-from airflow_provider_curation.simulator import (
-    CsvCount,
-    CsvQuoting,
-    EmptyPage,
-    EndBound,
-    ErrorBody,
-    EventShape,
-    JsonLayout,
-    JsonText,
-    LastPage,
-    LineEnd,
-    MetaPlace,
-    OverLimit,
-    RowsEcho,
-    SimulatorSettings,
-    ZipTime,
-)
+from airflow_provider_curation.simulator import SimulatorSettings
+from airflow_provider_curation.simulator.settings import CHOICES
 from tests.support.exports import (
     END,
     START,
@@ -53,33 +36,37 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "events": [{"events": number} for number in (0, 1, 2, 60, 61, 119, 1500)],
     "now": [{"now": MIDDLE}, {"now": lambda: MIDDLE}],
     "retention": [{"now": END, "retention": timedelta(hours=30)}, {"now": END, "retention": timedelta(hours=1)}],
-    "shape": [{"shape": shape} for shape in EventShape],
+    "shape": [{"shape": shape} for shape in CHOICES["shape"]],
     "late_rate": [{"late_rate": 0.3, "now": END, "late_by": timedelta(hours=20)}],
     "max_width": [{"max_width": None}, {"max_width": MAX_WIDTH}],
-    "end_bound": [{"end_bound": bound} for bound in EndBound],
+    "end_bound": [{"end_bound": bound} for bound in CHOICES["end_bound"]],
     "json_rows": [{"json_rows": rows} for rows in (2, 3, 59, 60, 2000)],
-    "rows_echo": [{"rows_echo": echo, "json_rows": 17} for echo in RowsEcho],
+    "rows_echo": [{"rows_echo": echo, "json_rows": 17} for echo in CHOICES["rows_echo"]],
     "csv_rows": [{"csv_rows": rows} for rows in (3, 17, 399, 400, 500_000)],
-    "csv_over": [{"csv_over": over, "csv_rows": rows} for over in OverLimit for rows in (3, 17)],
-    "csv_count": [{"csv_count": counts, "csv_rows": rows} for counts in CsvCount for rows in (10, 17, 400, 2000)],
+    "csv_over": [{"csv_over": over, "csv_rows": rows} for over in CHOICES["csv_over"] for rows in (3, 17)],
+    "csv_count": [
+        {"csv_count": counts, "csv_rows": rows} for counts in CHOICES["csv_count"] for rows in (10, 17, 400, 2000)
+    ],
     "csv_incomplete_over": [{"csv_incomplete_over": over} for over in (70, 399, 400)],
-    "last_page": [{"last_page": form} for form in LastPage],
-    "empty_page": [{"empty_page": form, "events": events} for form in EmptyPage for events in (0, 60)],
+    "last_page": [{"last_page": form} for form in CHOICES["last_page"]],
+    "empty_page": [{"empty_page": form, "events": events} for form in CHOICES["empty_page"] for events in (0, 60)],
     "total_count": [{"total_count": False, "events": events} for events in (0, 1, 60, 61, 400)],
-    "layout": [{"layout": layout} for layout in JsonLayout],
-    "text": [{"text": text} for text in JsonText],
-    "meta_place": [{"meta_place": place} for place in MetaPlace],
-    "error_body": [{"error_body": body, "csv_over": OverLimit.REFUSE, "csv_rows": 17} for body in ErrorBody],
+    "layout": [{"layout": layout} for layout in CHOICES["layout"]],
+    "text": [{"text": text} for text in CHOICES["text"]],
+    "meta_place": [{"meta_place": place} for place in CHOICES["meta_place"]],
+    "error_body": [{"error_body": body, "csv_over": "refuse", "csv_rows": 17} for body in CHOICES["error_body"]],
     "short_page_every": [{"short_page_every": every} for every in (1, 2, 3)],
     "short_page_by": [{"short_page_every": every, "short_page_by": by} for every in (1, 3) for by in (2, 30, 58)],
     "csv_bom": [{"csv_bom": True}, {"csv_bom": True, "csv_rows": 17}],
-    "csv_line_end": [{"csv_line_end": end, "csv_rows": rows} for end in LineEnd for rows in (17, 500_000)]
-    + [{"csv_line_end": LineEnd.CRLF, "events": 0}],
-    "csv_quoting": [{"csv_quoting": quoting} for quoting in CsvQuoting],
+    "csv_line_end": [
+        {"csv_line_end": end, "csv_rows": rows} for end in CHOICES["csv_line_end"] for rows in (17, 500_000)
+    ]
+    + [{"csv_line_end": "crlf", "events": 0}],
+    "csv_quoting": [{"csv_quoting": quoting} for quoting in CHOICES["csv_quoting"]],
     "csv_final_line_end": [{"csv_final_line_end": False, "csv_rows": rows} for rows in (17, 500_000)],
     "csv_id_column": [{"csv_id_column": place} for place in (1, 5, 26)],
     "csv_extra_column": [{"csv_extra_column": True}],
-    "csv_zip_time": [{"csv_zip_time": time} for time in ZipTime],
+    "csv_zip_time": [{"csv_zip_time": time} for time in CHOICES["csv_zip_time"]],
     "context_path": [{"context_path": "/artifactory"}, {"context_path": "a/b"}],
     "gzip": [{"gzip": True}],
     "chunked": [{"chunked": True}, {"chunked": True, "gzip": True}],
@@ -128,10 +115,8 @@ def test_every_switch_has_a_test() -> None:
 
 
 def test_every_form_of_a_switch_has_a_test() -> None:
-    tested = {value for values in SWITCHES.values() for each in values for value in each.values()
-              if isinstance(value, Enum)}  # fmt: skip
-    known = itertools.chain.from_iterable({type(value) for value in tested})
-    assert tested == set(known)
+    for name, choices in CHOICES.items():
+        assert {each[name] for values in SWITCHES.values() for each in values if name in each} == set(choices)
 
 
 def hold_against_the_truth(simulator: Any, tmp_path: Path, dry_run: bool) -> None:
@@ -152,7 +137,7 @@ def hold_against_the_truth(simulator: Any, tmp_path: Path, dry_run: bool) -> Non
 def check_pages_against_the_truth(switch: dict[str, Any], truth: list[dict[str, Any]]) -> None:
     """Ask for single pages, and compare them with the events."""
     hook = CurationAuditHook()
-    end = END - timedelta(seconds=1) if switch.get("end_bound") is EndBound.INCLUSIVE else END
+    end = END - timedelta(seconds=1) if switch.get("end_bound") == "inclusive" else END
     envelope = hook.get_page(START, end, direction="desc", num_of_rows=2, include_total=True)
     assert envelope["data"] == truth[:-3:-1]
     assert envelope["meta"].get("total_count", len(truth)) == len(truth)

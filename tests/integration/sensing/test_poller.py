@@ -25,7 +25,7 @@ from airflow_provider_curation.audit.polling import poller as module
 from airflow_provider_curation.audit.polling.batch import Batch
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
-from airflow_provider_curation.simulator import EndBound, Fault, NewId, Simulator, SimulatorSettings
+from airflow_provider_curation.simulator import Fault, NewId, Simulator, SimulatorSettings
 
 pytestmark = pytest.mark.integration
 
@@ -262,7 +262,7 @@ def test_clocks_may_be_apart(watched: Factory, minutes: int) -> None:
     [
         {"total_count": False},
         {"json_rows": 7},
-        {"end_bound": EndBound.INCLUSIVE},
+        {"end_bound": "inclusive"},
         {"short_page_every": 3, "short_page_by": 5},
         {"gzip": True},
     ],

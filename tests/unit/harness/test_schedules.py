@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from airflow_provider_curation.simulator import Fault
-from airflow_provider_curation.simulator.settings import switches
+from airflow_provider_curation.simulator.settings import TYPES
 from tests.chaos.schedule import SWITCHES, Schedule, draw
 from tests.support.s3_proxy import Failure
 
@@ -43,7 +43,7 @@ def test_a_seed_is_one_schedule_and_a_schedule_one_line() -> None:
 
 
 def test_every_switch_of_the_simulator_is_drawn_or_left_out_for_a_reason() -> None:
-    assert {each.name for each in switches()} == set(SWITCHES) | ALWAYS | set(LEFT_OUT)
+    assert set(TYPES) == set(SWITCHES) | ALWAYS | set(LEFT_OUT)
 
 
 def test_everything_that_can_be_drawn_is_drawn() -> None:

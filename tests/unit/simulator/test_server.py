@@ -291,12 +291,12 @@ def test_a_change_that_cannot_be_made_is_told() -> None:
 
 def test_its_life() -> None:
     simulator = Simulator(SimulatorSettings(**SMALL))
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         _ = simulator.url
     with simulator:
         port = simulator.port
         idle = socket.create_connection((simulator.host, port), timeout=10)
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="already running"):
             simulator.start()
         with pytest.raises(OSError, match="in use"), Simulator(SimulatorSettings(**SMALL), port=port):
             pass
