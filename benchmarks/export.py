@@ -12,7 +12,6 @@ with `--strict` also if an aim was missed.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from bench import facts, table
-from bench.harness import Arena, Result, Run, RunFailed, arena, interrupt
+from bench.harness import Arena, Result, Run, RunFailed, arena
 from bench.peers import ALL, LIMIT, LIMIT_6, PROVIDER, PROVIDER_CSV, THROWN_AWAY, VENDOR, Peer
+from bench.processes import run
 from bench.targets import JUDGED_EVENTS, Judge, Verdict
 
 #: Results by competitor and latency in milliseconds.
@@ -29,15 +29,15 @@ Results = dict[tuple[str, int], Result]
 
 #: The part of the window that a competitor exports before the measured rounds, so that files are cached and compiled.
 WARM_UP = timedelta(minutes=30)
-#: Above so many busy cores of others the figures are called into question.
+#: If others keep more cores busy than this, the figures are in doubt.
 QUIET_CORES = 0.2
-#: Those who read the JSON pages fast enough to be held up by a slow endpoint.
+#: Those who read JSON pages fast enough for a slow endpoint to hold them up.
 JSON_READERS = (LIMIT.name, LIMIT_6.name, VENDOR.name, PROVIDER.name)
 
 
 @dataclass
 class Measured:
-    """All results, and why a competitor has none."""
+    """All results, and the reason why a competitor has none."""
 
     results: Results
     failures: dict[str, str]
@@ -45,13 +45,11 @@ class Measured:
 
 def main() -> int:
     args = _arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
     peers = [peer for peer in ALL if not args.only or peer.name in args.only]
-    print(f"Machine: {facts.machine()}\nVersions: {facts.versions()}", flush=True)
+    print(facts.about(), flush=True)
     with arena(args.events, gzip=args.gzip) as place:
         measured = _measure(place, peers, args.latency, args.rounds, whole_warm_up=args.gzip)
-        event_bytes = place.events.mean_bytes()
+        event_bytes = place.event_bytes()
     verdicts = list(Judge(measured.results, args.latency, args.events).verdicts())
     _print(measured, peers, args, event_bytes, verdicts)
     missed = any(verdict.met is False for verdict in verdicts)
@@ -84,15 +82,15 @@ def _numbers(text: str) -> list[int]:
 def _measure(place: Arena, peers: list[Peer], latencies: list[int], rounds: int, *, whole_warm_up: bool) -> Measured:
     measured = Measured({}, {peer.name: f"needs {', '.join(peer.missing)}" for peer in peers if peer.missing})
     for peer in peers:
-        # The endpoint makes CSV (and gzip, if asked to) once and keeps it: these warm up with the whole window.
+        # The endpoint makes CSV (and gzip) when first asked and keeps it, so these warm up with the whole window.
         whole = whole_warm_up or peer is PROVIDER_CSV
-        _run(place, peer, 0, measured, "warm-up", None if whole else place.events.start + WARM_UP)
+        _run(place, peer, 0, measured, "warm-up", None if whole else place.start + WARM_UP)
     for latency in latencies:
         for number in range(1, rounds + 1):
             for peer in peers:
-                run = _run(place, peer, latency, measured, f"{latency} ms, round {number} of {rounds}")
-                if run:
-                    measured.results.setdefault((peer.name, latency), Result()).runs.append(run)
+                made = _run(place, peer, latency, measured, f"{latency} ms, round {number} of {rounds}")
+                if made:
+                    measured.results.setdefault((peer.name, latency), Result()).runs.append(made)
     _progress("")
     return measured
 
@@ -100,7 +98,7 @@ def _measure(place: Arena, peers: list[Peer], latencies: list[int], rounds: int,
 def _run(
     place: Arena, peer: Peer, latency: int, measured: Measured, what: str, end: datetime | None = None
 ) -> Run | None:
-    """One run; a competitor that failed is left out from then on."""
+    """Run a competitor, unless it has failed before."""
     if peer.name in measured.failures:
         return None
     _progress(f"{what}: {peer.name}")
@@ -112,7 +110,7 @@ def _run(
 
 
 def _progress(text: str) -> None:
-    """What is being done now: on one line of a terminal that is overwritten, on lines of their own in a log."""
+    """Show what is being done now: on one line of a terminal, or on lines of their own in a log."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
     elif text:
@@ -172,11 +170,11 @@ def _row(peer: Peer, results: Results, latencies: list[int]) -> list[str]:
 
 
 def _about_the_server(results: Results, latency: int) -> str:
-    """Whether the endpoint held anybody up: what it delivers alone against the fastest export of its JSON."""
+    """Return whether the endpoint was the bottleneck: its own speed against the fastest export of its JSON."""
     server = results.get((THROWN_AWAY.name, latency))
     readers = {name: r for (name, ms), r in results.items() if ms == latency and name in JSON_READERS}
     if server is None or not readers:
-        return f"At {latency} ms the endpoint alone was not measured: it is not shown that it is not the bottleneck."
+        return f"At {latency} ms the endpoint alone was not measured, so it may be the bottleneck."
     name, fastest = min(readers.items(), key=lambda item: item[1].wall)
     text = (
         f"At {latency} ms the endpoint delivers all events in {server.wall:.2f} s; the fastest reader, {name}, takes "
@@ -189,17 +187,14 @@ def _about_the_server(results: Results, latency: int) -> str:
 
 
 def _about_the_machine(results: Results) -> str:
-    """Whether the machine was quiet enough for the figures to mean something."""
+    """Return whether the machine was quiet enough for the figures to mean something."""
     known = [run.others for result in results.values() for run in result.runs if run.others is not None]
     if not known:
-        return "It is not known how busy other processes kept the machine."
+        return "How busy other processes kept the machine is unknown."
     text = f"Other processes kept {median(known):.1f} cores busy (median; {max(known):.1f} in the worst run)"
     quiet = median(known) < QUIET_CORES
     return f"{text}." if quiet else f"{text}: THE MACHINE WAS NOT QUIET, repeat before believing any figure."
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

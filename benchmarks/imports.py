@@ -1,4 +1,4 @@
-"""What importing the operator adds to the parsing of a DAG file, in milliseconds over Airflow's own import.
+"""What importing the operator adds to the time of parsing a DAG file, in milliseconds over Airflow's own import.
 
 python benchmarks/imports.py            median of 11
 python benchmarks/imports.py --slowest 15    and which modules the time goes to
@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import median
 
 from bench import facts
-from bench.processes import ROOT
+from bench.processes import ROOT, run
 
 OPERATOR = "airflow_provider_curation.transfers.curation_audit_to_s3"
-#: What a DAG file may import at its top; the hook has no aim, since tasks import it when they run.
+#: What a DAG file may import at its top; there is no aim for the hook, which tasks import when they run.
 AIMED = (OPERATOR, "airflow_provider_curation.sensors.curation_audit")
 MODULES = (*AIMED, "airflow_provider_curation.hooks.curation_audit")
 AIM_MS = 50.0
@@ -55,7 +55,7 @@ def main() -> int:
         "--slowest", type=int, default=0, metavar="N", help="list the N slowest modules of the operator's"
     )
     args = parser.parse_args()
-    print(f"Machine: {facts.machine()}\nVersions: {facts.versions()}\n")
+    print(facts.about())
     met = True
     with tempfile.TemporaryDirectory(prefix="curation-bench-") as folder:
         for module in MODULES:
@@ -68,7 +68,7 @@ def main() -> int:
 
 def _report(module: str, times: int, folder: str) -> bool:
     try:
-        # The first compiles.
+        # The first run compiles.
         probes = [json.loads(_python(["-c", PROBE, module], folder).stdout.splitlines()[-1]) for _ in range(times + 1)]
     except subprocess.CalledProcessError as fault:
         print(f"{module}: not measured: {fault.stderr.strip().splitlines()[-1]}")
@@ -85,7 +85,7 @@ def _report(module: str, times: int, folder: str) -> bool:
 
 
 def _slowest(module: str, count: int, folder: str) -> list[str]:
-    """Lines of `-X importtime` for what the module adds, the slowest first."""
+    """Return the lines of `-X importtime` for what the module adds, the slowest first."""
     code = BASE + "import sys\nprint('----', file=sys.stderr, flush=True)\nimport " + module
     lines = _python(["-X", "importtime", "-c", code], folder).stderr.partition("----\n")[2].splitlines()
     cells = [line.removeprefix("import time:").split("|") for line in lines if line.startswith("import time:")]
@@ -105,7 +105,4 @@ def _python(arguments: list[str], folder: str) -> subprocess.CompletedProcess[st
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

@@ -1,6 +1,6 @@
-"""What polling for blocked events costs: requests and rows a poll, and an event loop with 200 triggers.
+"""What polling for blocked events costs: requests and rows for each poll, and an event loop with 200 triggers.
 
-Run it with ``python benchmarks/poll.py``; it prints a table. The simulator runs in a process of its own.
+Run it with ``python benchmarks/poll.py``; it prints a table.
 """
 
 from __future__ import annotations
@@ -8,32 +8,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import logging
 import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 if "AIRFLOW_HOME" not in os.environ:
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 
-from airflow_provider_curation.audit.api.client import AuditClient  # noqa: E402
-from airflow_provider_curation.audit.api.session import PlatformSession  # noqa: E402
-from airflow_provider_curation.audit.filters import EventFilter  # noqa: E402
-from airflow_provider_curation.audit.polling.poller import Poller  # noqa: E402
-from airflow_provider_curation.audit.polling.search import Search  # noqa: E402
-from airflow_provider_curation.simulator import NewId, Simulator, SimulatorSettings  # noqa: E402
+from bench.endpoint import TOKEN
+from bench.processes import run, server
+
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.session import PlatformSession
+from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.polling.poller import Poller
+from airflow_provider_curation.audit.polling.search import Search
+from airflow_provider_curation.simulator import NewId, Simulator, SimulatorSettings
 
 NOON = datetime(2026, 3, 9, 12, tzinfo=timezone.utc)
 EVERY = timedelta(seconds=30)
@@ -44,7 +41,7 @@ EVERY = timedelta(seconds=30)
 
 @dataclass
 class Cost:
-    """What some polls cost together."""
+    """What some polls cost in total."""
 
     polls: int = 0
     requests: int = 0
@@ -63,7 +60,7 @@ HEAD = f"{'':<58} {'polls':>5} {'requests':>8} {'a poll':>10} {'rows':>8} {'a po
 
 
 class Scene:
-    """A poller every 30 s, on a clock that the scene moves."""
+    """A poll every 30 s, on a clock that the scene moves."""
 
     def __init__(self, **settings: Any) -> None:
         self.now = NOON
@@ -91,7 +88,7 @@ class Scene:
 
 
 def costs() -> Iterator[tuple[str, Cost]]:
-    """The costs of polls in typical times."""
+    """Yield the costs of polls in typical situations."""
     hour = timedelta(hours=1)
     quiet = Scene(events=200, start=NOON - timedelta(minutes=4))
     quiet.poll()
@@ -125,27 +122,13 @@ def costs() -> Iterator[tuple[str, Cost]]:
 # The event loop
 
 
-@contextmanager
-def simulator_process(*flags: str) -> Iterator[str]:
-    """A simulator outside of this process; its connection."""
-    command = [sys.executable, "-m", "airflow_provider_curation.simulator", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().split("AIRFLOW_CONN_CURATION_DEFAULT='")[1].split("'")[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-
-
 @dataclass(frozen=True)
 class Lag:
     """How late a timer of 10 ms was, in milliseconds.
 
-    :param busy: the longest that the event loop's thread computed between two of the timer's calls: what its own
-        work can hold up, whatever other processes do to the machine.
-    :param idle: the worst before there was any trigger.
+    :param busy: the longest that the event loop's thread computed between two calls of the timer: the delay that
+        its own work causes, whatever other processes do to the machine.
+    :param idle: the worst before the first trigger started.
     """
 
     triggers: int
@@ -183,7 +166,7 @@ async def _loop_lag(triggers: int, seconds: float, interval: float) -> Lag:
     polls = 0
 
     class Counting(curation_audit.CurationBlockedEventsTrigger):
-        # One line a trigger, of which none says anything here.
+        # A line for each trigger would say nothing here.
         log = logging.getLogger("silent")  # type: ignore[assignment]
 
         async def _look(self) -> Any:
@@ -216,19 +199,20 @@ def loop_lag(triggers: int = 200, seconds: float = 65.0, interval: float = 30.0)
 
     logging.disable(logging.WARNING)
     now = datetime.now(timezone.utc)
-    begin, end = (f"{now + delta:%Y-%m-%dT%H:%M:%SZ}" for delta in (timedelta(minutes=-5), timedelta(minutes=10)))
+    begin, end = ((now + timedelta(minutes=minutes)).isoformat() for minutes in (-5, 10))
     random.seed(5)
-    with simulator_process("--events", "1000", "--start", begin, "--end", end) as connection:
-        os.environ["AIRFLOW_CONN_CURATION_DEFAULT"] = connection
-        # A triggerer that runs has all of this imported.
+    with server("bench.endpoint", "--events", "1000", "--start", begin, "--end", end) as endpoint:
+        connection = {"conn_type": "jfrog_curation", "host": endpoint.url, "password": TOKEN}
+        os.environ["AIRFLOW_CONN_CURATION_DEFAULT"] = json.dumps(connection)
+        # A running triggerer has imported all of this.
         asyncio.run(connection_for_trigger("curation_default"))
-        # A collection of everything that Airflow has imported takes longer than all that is measured here.
+        # A garbage collection of all that Airflow has imported takes longer than anything measured here.
         gc.collect()
         gc.freeze()
         return asyncio.run(_loop_lag(triggers, seconds, interval))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--triggers", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=65.0, help="how long the event loop is watched")
@@ -237,7 +221,8 @@ def main() -> None:
     for what, cost in costs():
         print(cost.line(what), flush=True)
     print(loop_lag(arguments.triggers, arguments.seconds))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,4 +1,4 @@
-"""How busy the rest of the machine was during a run: figures of a shared machine are worth as much as it was quiet."""
+"""How busy the rest of the machine was during a run: figures mean little if a shared machine was busy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Busy:
-    """CPU seconds used so far: by the whole machine, by this process and by the given servers; None where unknown."""
+    """CPU seconds used so far: by the whole machine, and by this process and the given servers; None if unknown."""
 
     at: float
     machine: float | None
@@ -24,7 +24,7 @@ class Busy:
         return cls(time.perf_counter(), _machine(), times.user + times.system + sum(map(_process, servers)))
 
     def cores_of_others(self, since: Busy, child_cpu: float) -> float | None:
-        """Cores that others kept busy on average since an earlier moment; `child_cpu` is the measured process's CPU."""
+        """Return how many cores others kept busy since then; `child_cpu` is the CPU of the measured process."""
         if self.machine is None or since.machine is None:
             return None
         others = self.machine - since.machine - (self.ours - since.ours) - child_cpu
@@ -32,7 +32,7 @@ class Busy:
 
 
 def _machine() -> float | None:
-    """User, nice, system, interrupts and stolen time of all cores."""
+    """Return the user, nice, system, interrupt and stolen time of all cores."""
     with suppress(OSError, ValueError, IndexError):
         ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
         user, nice, system, _idle, _iowait, irq, softirq, steal = ticks

@@ -1,4 +1,4 @@
-"""Where the figures come from: the machine and the versions, as lines of text."""
+"""What the figures were measured on: the machine and the versions, as lines of text."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ _PACKAGES = (
 )
 
 
-def machine() -> str:
-    """Cores that this process may use, processor, memory, system, and how busy it is now."""
+def about() -> str:
+    """Return the machine and the versions."""
+    return f"Machine: {_machine()}\nVersions: {_versions()}\n"
+
+
+def _machine() -> str:
+    """Return the cores that this process may use, processor, memory, system, and the load now."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = f", load average {os.getloadavg()[0]:.1f} at the start"
     return f"{cores} cores ({_processor()}), {_memory()}{platform.system()} {platform.machine()}{load}"
 
 
-def versions() -> str:
-    """Python, curl, and the packages that matter."""
+def _versions() -> str:
+    """Return the versions of Python, of curl, and of the packages that matter."""
     installed = [f"{name} {found}" for name in _PACKAGES if (found := _version(name))]
     return ", ".join([f"Python {platform.python_version()}", *installed, _curl()])
 

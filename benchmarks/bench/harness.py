@@ -10,27 +10,30 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from pathlib import Path
-from statistics import median
-from types import FrameType
+from statistics import mean, median
 
+from airflow_provider_curation.audit.window import format_utc
+from airflow_provider_curation.simulator import Simulator
 from bench.contention import Busy
-from bench.events import Events, format_time
-from bench.peers import BUCKET, TOKEN, Job, Peer
-from bench.processes import BENCHMARKS, ROOT, Server, Usage, run_measured
+from bench.endpoint import TOKEN, settings
+from bench.peers import BUCKET, Job, Peer
+from bench.processes import BENCHMARKS, ROOT, Server, Usage, run_measured, server
 from bench.verify import Bucket, WrongExport
 
-#: Seconds after which one run is given up.
+#: Seconds after which a run is given up.
 RUN_SECONDS = 900
+DAY = timedelta(days=1)
 
 
 class RunFailed(Exception):
-    """A competitor ended with an error, or with a wrong object; the text says which and shows the end of its output."""
+    """A competitor ended with an error or with a wrong object; the text names it and shows the end of its output."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: seconds (`work` is the time after the imports), bytes, and what the endpoint counted.
+    """A run that ended: seconds (`work` is the time after the imports), bytes, and what the endpoint counted.
 
     `others` is how many cores other processes of the machine kept busy meanwhile.
     """
@@ -48,7 +51,7 @@ class Run:
 
 @dataclass
 class Result:
-    """The runs of one competitor at one latency."""
+    """The runs of one competitor at one latency, and their medians."""
 
     runs: list[Run] = field(default_factory=list)
 
@@ -62,53 +65,54 @@ class Result:
 
     @property
     def work(self) -> float | None:
-        known = [run.work for run in self.runs if run.work is not None]
-        return median(known) if known else None
+        return _median([run.work for run in self.runs])
 
     @property
     def memory(self) -> float | None:
-        known = [run.memory for run in self.runs if run.memory is not None]
-        return median(known) if known else None
+        return _median([run.memory for run in self.runs])
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal handler: end as with Ctrl-C, so that the servers are ended too."""
-    raise KeyboardInterrupt
-
-
-def past_window() -> tuple[datetime, datetime]:
-    """One whole day (UTC) that ended three days ago: settled, and within the retention."""
-    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    return today - timedelta(days=4), today - timedelta(days=3)
+def _median(values: list[float | None] | list[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 class Arena:
     """A running endpoint and S3 API, and the environment in which competitors run."""
 
-    def __init__(self, events: Events, endpoint: Server, objects: Server, folder: Path) -> None:
-        self.events, self.endpoint, self.objects, self.folder = events, endpoint, objects, folder
+    def __init__(self, total: int, end: datetime, endpoint: Server, objects: Server, folder: Path) -> None:
+        self.start, self.end = end - DAY, end
+        self._tenant = Simulator(settings(total, self.start, end))
+        self._endpoint, self._objects, self._folder = endpoint, objects, folder
         self._bucket = Bucket(objects.url, BUCKET)
-        self._env = _environment(endpoint.url, objects.url, folder)
+        self._env = environment(endpoint.url, objects.url, folder)
+
+    def event_bytes(self) -> float:
+        """Return the bytes of JSON of an event, on average."""
+        return mean(len(line) for line in islice(self._tenant.truth_lines(self.start, self.end), 20_000))
 
     def run(self, peer: Peer, latency_ms: float, end: datetime | None = None, timeout: float = RUN_SECONDS) -> Run:
-        """One run over the window (or its part before `end`), verified; raises RunFailed."""
-        first, after = self.events.index_range(self.events.start, end or self.events.end)
+        """Run a competitor over the window (or its part before `end`), and verify what it did.
+
+        :raises RunFailed: it ended with an error or with a wrong object.
+        """
+        end = end or self.end
         job = Job(
-            endpoint=self.endpoint.url,
-            s3=self.objects.url,
-            start=format_time(self.events.start),
-            end=format_time(end or self.events.end),
-            events=after - first,
-            folder=self.folder,
+            endpoint=self._endpoint.url,
+            s3=self._objects.url,
+            start=format_utc(self.start),
+            end=format_utc(end),
+            events=self._tenant.count(self.start, end),
+            folder=self._folder,
         )
         self._bucket.empty()
         job.report.unlink(missing_ok=True)
         command = peer.command(job)
         self._ask(f"/control?latency_ms={latency_ms}")
-        log = self.folder / "output.log"
-        servers = (self.endpoint.pid, self.objects.pid)
+        log = self._folder / "output.log"
+        servers = (self._endpoint.pid, self._objects.pid)
         before = Busy.now(servers)
-        usage = run_measured(command, self._env, log, self.folder, timeout)
+        usage = run_measured(command, self._env, log, timeout)
         others = Busy.now(servers).cores_of_others(before, usage.cpu)
         if usage.exit_code != 0:
             raise RunFailed(f"{peer.name}: exit code {usage.exit_code}\n{_end_of(log)}")
@@ -118,8 +122,9 @@ class Arena:
         stats = self._ask("/stats")
         object_bytes = None
         if peer.writes:
+            data = self._tenant.app.store.dataset
             try:
-                object_bytes = self._bucket.verify(peer.writes, 0, job.events)
+                object_bytes = self._bucket.verify(peer.writes, map(data.id, range(job.events)))
             except (WrongExport, OSError, EOFError, ValueError) as fault:
                 raise RunFailed(f"{peer.name}: wrong object: {fault}") from fault
         elif peer.reads and stats["rows"] != job.events:
@@ -128,8 +133,8 @@ class Arena:
         return Run(
             wall=usage.wall,
             cpu=usage.cpu,
-            work=report.get("work_seconds"),
-            memory=report.get("peak_over_imports_bytes"),
+            work=report.get("seconds"),
+            memory=report.get("memory"),
             object_bytes=object_bytes,
             requests=stats["requests"],
             windows=stats["windows"],
@@ -138,25 +143,26 @@ class Arena:
         )
 
     def _ask(self, path: str) -> dict[str, int]:
-        with urllib.request.urlopen(self.endpoint.url + path, timeout=60) as response:
+        with urllib.request.urlopen(self._endpoint.url + path, timeout=60) as response:
             answer: dict[str, int] = json.load(response)
         return answer
 
 
 @contextmanager
 def arena(total: int, *, gzip: bool = False) -> Iterator[Arena]:
-    """Servers for `total` events in one day, ended on leaving whatever happens."""
-    start, end = past_window()
+    """Run servers for `total` events in one whole day (UTC) that ended three days ago."""
+    end = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="curation-bench-")))
-        arguments = ["--events", str(total), "--start", format_time(start), "--end", format_time(end)]
-        endpoint = stack.enter_context(Server("bench.endpoint", *arguments, *(["--gzip"] if gzip else [])))
-        objects = stack.enter_context(Server("bench.objects"))
-        yield Arena(Events(total, start, end), endpoint, objects, folder)
+        bounds = ["--start", (end - DAY).isoformat(), "--end", end.isoformat()]
+        flags = ["--events", str(total), *bounds, *(["--gzip"] if gzip else [])]
+        endpoint = stack.enter_context(server("bench.endpoint", *flags))
+        objects = stack.enter_context(server("bench.objects"))
+        yield Arena(total, end, endpoint, objects, folder)
 
 
-def _environment(endpoint: str, objects: str, folder: Path) -> dict[str, str]:
-    """This environment without proxies, with Airflow's home in `folder` and connections to both servers."""
+def environment(endpoint: str, objects: str, folder: Path) -> dict[str, str]:
+    """Return this environment without proxies, with Airflow's home in `folder` and connections to both servers."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -171,7 +177,7 @@ def _environment(endpoint: str, objects: str, folder: Path) -> dict[str, str]:
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(BENCHMARKS)]),
-        # Compiled modules are kept for all runs, as on an installed worker, wherever the installation can be written.
+        # Compiled modules are kept for all runs, as on an installed worker, even if the installation is read-only.
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         "TMPDIR": str(folder),
         "AIRFLOW_HOME": str(folder / "airflow"),

@@ -1,4 +1,4 @@
-"""An archive of hourly exports that never were: objects of a few events, and manifests as the provider writes them."""
+"""A made-up archive of hourly exports: objects of a few events, and manifests as the provider writes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from hashlib import md5, sha256
+from typing import Any
 
 from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.manifest import Manifest
@@ -15,7 +16,7 @@ from airflow_provider_curation.s3.location import DEFAULT_KEY
 
 BUCKET = "audit-archive"
 LAYOUT = Layout("curation")
-#: The first hour; all that is made lies in the past.
+#: The first hour; everything made here lies in the past.
 FIRST = datetime(2016, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 HOURS_A_YEAR = 8760
@@ -25,69 +26,63 @@ def hour(number: int) -> Window:
     return Window(FIRST + number * HOUR, FIRST + (number + 1) * HOUR)
 
 
-def relative_key(number: int) -> str:
-    window = hour(number)
+def relative_key(window: Window) -> str:
     fields = {"instance": "acme.jfrog.io", "stream": "events", "file_format": "jsonl", "suffix": ".jsonl.gz"}
     return DEFAULT_KEY.format(start=window.start, end=window.end, **fields)
 
 
-def manifest_keys(hours: int) -> Iterator[str]:
-    return (LAYOUT.manifest_key(relative_key(number)) for number in range(hours))
+def objects(hours: int) -> Iterator[tuple[str, bytes]]:
+    """Yield each key with its bytes: of every hour the object and its manifest."""
+    for number in range(hours):
+        relative = relative_key(hour(number))
+        body, made = export(number)
+        yield LAYOUT.object_key(relative), body
+        yield LAYOUT.manifest_key(relative), made
 
 
-def object_keys(hours: int) -> Iterator[str]:
-    return (LAYOUT.object_key(relative_key(number)) for number in range(hours))
-
-
-def content(number: int) -> bytes:
-    """The lines of an hour with a few events."""
-    at = format_utc(hour(number).start)
+def export(number: int) -> tuple[bytes, bytes]:
+    """Return an hour's object, of a few events, and its manifest."""
+    window = hour(number)
+    at = format_utc(window.start)
     line = '{"id":%d,"created_at":"' + at + '","action":"approved","package_type":"npm","reason":"' + "x" * 600 + '"}\n'
-    return "".join(line % (number * 10 + place) for place in range(number % 7)).encode()
+    ids = [number * 10 + place for place in range(number % 7)]
+    lines = "".join(line % each for each in ids).encode()
+    body = gzip.compress(lines, 1, mtime=0)
+    actions = {"approved": len(ids)} if ids else {}
+    return body, manifest(window, LAYOUT.object_key(relative_key(window)), body, lines, ids, [at] * len(ids), actions)
 
 
-def body(number: int) -> bytes:
-    """The object of an hour."""
-    return gzip.compress(content(number), 1, mtime=0)
-
-
-def etag(made: bytes) -> str:
-    return md5(made).hexdigest()
-
-
-def manifest(number: int) -> bytes:
-    """The manifest of an hour."""
-    window, made, lines = hour(number), body(number), content(number)
-    events = number % 7
+def manifest(
+    window: Window, key: str, body: bytes, lines: bytes, ids: list[int], times: list[str], actions: dict[str, int]
+) -> bytes:
+    """Return the manifest of an object with these events, as the provider writes it."""
+    events = len(ids)
+    facts: dict[str, Any] = dict.fromkeys(("events_read", "events", "rows", "total_before", "total_after"), events)
     return Manifest(
+        **facts,
         start=format_utc(window.start),
         end=format_utc(window.end),
         stream="events",
         instance="acme.jfrog.io",
         bucket=BUCKET,
-        key=LAYOUT.object_key(relative_key(number)),
+        key=key,
         format="jsonl",
         compression="gzip",
-        events_read=events,
-        events=events,
-        rows=events,
-        actions={"approved": events} if events else {},
-        package_types={"npm": events} if events else {},
+        actions=actions,
+        package_types={},
         policies={},
-        first_id=number * 10 if events else None,
-        first_created_at=format_utc(window.start) if events else None,
-        last_id=number * 10 + events - 1 if events else None,
-        last_created_at=format_utc(window.start) if events else None,
-        ids_digest=str(IdsDigest.of([number * 10 + place for place in range(events)])),
-        total_before=events,
-        total_after=events,
+        first_id=ids[0] if ids else None,
+        first_created_at=times[0] if ids else None,
+        last_id=ids[-1] if ids else None,
+        last_created_at=times[-1] if ids else None,
+        ids_digest=str(IdsDigest.of(ids)),
         reconciled=True,
         reconciled_why=f"the server counted {events} events before and after reading, and as many were read",
         filters={},
         personal_data={"csv_safe": False, "pseudonym_key_id": None, "pseudonymized": []},
-        size=len(made),
-        sha256=sha256(made).hexdigest(),
-        etag=etag(made),
+        size=len(body),
+        sha256=sha256(body).hexdigest(),
+        etag=md5(body).hexdigest(),
         content_size=len(lines),
         content_sha256=sha256(lines).hexdigest(),
         settle_seconds=300,

@@ -1,4 +1,4 @@
-"""Who takes part: each competitor's label and the command that makes it export one window."""
+"""The competitors: each has a label and the command with which it exports a window."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from bench.endpoint import AUDIT_PATH
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH
+from bench.endpoint import TOKEN
 from bench.processes import BENCHMARKS
 
-TOKEN = "bench-token"
 BUCKET = "bench"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One window of `events` events (RFC 3339 bounds), the servers' URLs, and a folder for a run's files."""
+    """A window of `events` events (RFC 3339 bounds), the servers' URLs, and a folder for a run's files."""
 
     endpoint: str
     s3: str
@@ -34,7 +34,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Peer:
-    """A competitor; `writes` is the format of the object it leaves in S3, None where there is none."""
+    """A competitor; `writes` is the format of the object that it leaves in S3, None if it leaves none."""
 
     name: str
     label: str
@@ -45,12 +45,12 @@ class Peer:
 
     @property
     def missing(self) -> list[str]:
-        """Programs that this machine does not have."""
+        """Return the programs it needs that this machine does not have."""
         return [program for program in self.needs if shutil.which(program) is None]
 
 
 def script(file: str, **extra: str | int) -> Callable[[Job], list[str]]:
-    """A script of the folder `peers`, run by this interpreter."""
+    """Return the command of a script in the folder `peers`, run by this interpreter."""
 
     def command(job: Job) -> list[str]:
         options = {
@@ -70,7 +70,7 @@ def script(file: str, **extra: str | int) -> Callable[[Job], list[str]]:
 
 
 def curl(connections: int, gzip_level: int | None, rows: int = 2000) -> Callable[[Job], list[str]]:
-    """curl over flat pages; compressed and thrown away, or (no level) thrown away at once."""
+    """Return the command of curl over flat pages: compressed and thrown away, or (no level) thrown away at once."""
 
     def command(job: Job) -> list[str]:
         config = job.folder / "curl.config"

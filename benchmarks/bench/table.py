@@ -8,7 +8,7 @@ Rows = Sequence[Sequence[str]]
 
 
 def terminal(header: Sequence[str], rows: Rows) -> str:
-    """Columns wide enough for their longest cell; the first to the left, the others to the right."""
+    """Return a table with columns as wide as their longest cell; the first is aligned left, the others right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -22,6 +22,6 @@ def terminal(header: Sequence[str], rows: Rows) -> str:
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:
-    """A Markdown table, all columns but the first to the right."""
+    """Return a Markdown table; all columns but the first are aligned right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in lines)

@@ -1,4 +1,4 @@
-"""Is the object whole? Every id of the window once, in ascending order, read back from S3."""
+"""Checks an export: every id of the window once, in ascending order, read back from S3."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO, Any
 
 import boto3
-
-from bench.events import FIRST_ID
 
 _ID = re.compile(rb'^\{"id": ?(\d+),', re.MULTILINE)
 _CHUNK = 16 * 1024 * 1024
 
 
 class WrongExport(Exception):
-    """The object is absent or does not hold exactly the events of the window."""
+    """The object is missing, or does not hold exactly the events of the window."""
 
 
 class Bucket:
-    """One bucket at the S3 API `url`."""
+    """A bucket at the S3 API `url`."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url, self._name = url, name
@@ -39,19 +38,19 @@ class Bucket:
         )
 
     def empty(self) -> None:
-        """Forget all objects (the server holds them in memory) and start with an empty bucket."""
+        """Delete all objects (the server holds them in memory) and start with an empty bucket."""
         urllib.request.urlopen(urllib.request.Request(f"{self._url}/moto-api/reset", method="POST"), timeout=60).close()
         self._client.create_bucket(Bucket=self._name)
 
-    def verify(self, file_format: str, first: int, events: int) -> int:
-        """Check the only export in the bucket against `events` events from index `first`; returns its bytes."""
+    def verify(self, file_format: str, wanted: Iterator[int]) -> int:
+        """Check that the only export in the bucket holds the events with these ids, and return its bytes."""
         listed = self._client.list_objects_v2(Bucket=self._name).get("Contents", [])
         exports = [item for item in listed if "_manifests/" not in item["Key"]]
         if len(exports) != 1:
-            raise WrongExport(f"one object was expected, there are {[item['Key'] for item in exports]}")
+            raise WrongExport(f"expected one object, found {[item['Key'] for item in exports]}")
         with self._download(exports[0]["Key"]) as file:
             runs = _csv_ids(file) if file_format == "csv" else _jsonl_ids(file)
-            _check(runs, FIRST_ID + first, events)
+            _check(runs, wanted)
         return int(exports[0]["Size"])
 
     @contextmanager
@@ -62,18 +61,16 @@ class Bucket:
             yield file
 
 
-def _check(runs: Iterator[list[int]], first: int, events: int) -> None:
-    wanted = first
+def _check(runs: Iterator[list[int]], wanted: Iterator[int]) -> None:
     for ids in runs:
-        if ids != list(range(wanted, wanted + len(ids))):
-            raise WrongExport(f"ids are not ascending by one from {wanted}")
-        wanted += len(ids)
-    if wanted != first + events:
-        raise WrongExport(f"{wanted - first} events, wanted {events}")
+        if ids != list(islice(wanted, len(ids))):
+            raise WrongExport(f"the ids from {ids[0]} to {ids[-1]} are not those of the window")
+    if missing := list(wanted):
+        raise WrongExport(f"{len(missing)} events are missing, the first is {missing[0]}")
 
 
 def _jsonl_ids(file: IO[bytes]) -> Iterator[list[int]]:
-    """The ids of a gzip of JSON lines, a run at a time; each line must be one event."""
+    """Yield the ids of a gzip of JSON lines, a run at a time; each line must be one event."""
     rest = b""
     with gzip.open(file) as lines:
         while chunk := lines.read(_CHUNK):
@@ -83,11 +80,11 @@ def _jsonl_ids(file: IO[bytes]) -> Iterator[list[int]]:
                 raise WrongExport("a line is not an event")
             yield ids
     if rest:
-        raise WrongExport("the last line has no end")
+        raise WrongExport("the last line has no line break")
 
 
 def _csv_ids(file: IO[bytes]) -> Iterator[list[int]]:
-    """The distinct ids of a zip with one CSV; an event's rows must stand together."""
+    """Yield the distinct ids of a zip with one CSV; an event's rows must stand together."""
     with zipfile.ZipFile(file) as archive:
         if archive.namelist() != ["audit_packages.csv"]:
             raise WrongExport(f"members are {archive.namelist()}")

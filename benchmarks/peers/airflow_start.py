@@ -1,4 +1,4 @@
-"""Airflow's fixed start: what every task that uploads to S3 imports, and nothing done with it."""
+"""Airflow's fixed start: what every task that uploads to S3 imports, and nothing else."""
 
 from __future__ import annotations
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import boto3  # noqa: F401  (S3Hook imports it late; here it belongs to the imports)
+import boto3  # noqa: F401  (S3Hook imports it late; here it counts as an import)
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.http.operators.http import HttpOperator
-from peer import AUDIT_PATH, TIMEOUT, Job, parse_job, reported
+from peer import TIMEOUT, Job, parse_job, reported
 from requests import Response
+
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH
 
 ROWS = 2000
 
 
 def next_page(response: Response) -> dict[str, Any] | None:
-    """The parameters of the page after this one, None after the last."""
+    """Return the parameters of the next page, None after the last."""
     offset = response.json()["meta"]["next_offset"]
     return {"data": {"offset": offset}} if offset else None
 
 
 def to_lines(responses: list[Response]) -> str:
-    """All pages as JSON lines."""
+    """Return all pages as JSON lines."""
     events = (event for response in responses for event in response.json()["data"] or [])
     return "".join(json.dumps(event) + "\n" for event in events)
 

@@ -1,16 +1,16 @@
-"""What every peer shares: the job it is given, and the report of its own time and memory that it leaves behind."""
+"""What every peer shares: its job, and the report of its time and memory that it leaves behind."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-AUDIT_PATH = "/xray/api/v1/curation/audit/packages"
+from bench.usage import measured
+
 #: (connect, read) seconds.
 TIMEOUT = (10, 300)
 
@@ -30,7 +30,7 @@ class Job:
     report: Path
 
     def parameters(self, num_of_rows: int, offset: int) -> dict[str, str | int]:
-        """The query of one page, oldest first."""
+        """Return the query of a page, oldest first."""
         return {
             "order_by": "id",
             "direction": "asc",
@@ -42,7 +42,7 @@ class Job:
 
 
 def parse_job() -> Job:
-    """The job on the command line."""
+    """Return the job on the command line."""
     parser = argparse.ArgumentParser()
     for name in ("url", "start", "end", "s3", "bucket", "token"):
         parser.add_argument(f"--{name}", required=True)
@@ -54,25 +54,7 @@ def parse_job() -> Job:
 
 @contextmanager
 def reported(job: Job) -> Iterator[None]:
-    """Measure the work inside: seconds, and the process's peak memory over what it held before (after the imports)."""
-    _reset_peak()
-    before, began = _status_kib("VmRSS"), time.perf_counter()
-    yield
-    seconds, peak = time.perf_counter() - began, _status_kib("VmHWM")
-    over = (peak - before) * 1024 if peak is not None and before is not None else None
-    job.report.write_text(json.dumps({"work_seconds": seconds, "peak_over_imports_bytes": over}))
-
-
-def _reset_peak() -> None:
-    """Let VmHWM forget what only the imports needed; where that is not allowed the figure is a little kinder."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _status_kib(name: str) -> int | None:
-    """A line of /proc/self/status in KiB; None on systems that have no such file."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith(name + ":")), None)
+    """Measure the work inside, which comes after the imports."""
+    with measured() as usage:
+        yield
+    job.report.write_text(json.dumps(asdict(usage)))

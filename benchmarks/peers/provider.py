@@ -1,7 +1,7 @@
 """This provider: `CurationAuditToS3Operator` with its defaults, executed as a task would.
 
-The connections come from the environment (`AIRFLOW_CONN_…`). boto3 and the hook, which the operator imports late,
-belong to the imports here, so that time and memory are counted as for the other peers.
+The connections come from the environment (`AIRFLOW_CONN_…`). boto3 and the hook, which the operator imports late, are
+imported at the top, so that time and memory count as they do for the other peers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The loop of the vendor's example, as a person would finish it: requests, 1000 rows a page, one by one, gzip, upload.
+"""The loop of the vendor's example, finished as a user would: requests, 1000 rows a page, one by one, gzip, upload.
 
-The offset grows by 1000 until a page is short or empty. gzip's level is the one that `gzip.open` takes when none is
-given (9) unless `--level` says otherwise. Kindly, it has one session with keep-alive, not a new connection a page.
+The offset grows by 1000 until a page is short or empty. gzip's level is the default of `gzip.open` (9) unless
+`--level` says otherwise. It has one session with keep-alive, which is kinder than the example's new connection a page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import boto3
 import requests
-from peer import AUDIT_PATH, TIMEOUT, Job, parse_job, reported
+from peer import TIMEOUT, Job, parse_job, reported
+
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH
 
 ROWS = 1000
 
