@@ -20,8 +20,6 @@ from airflow_provider_curation.audit.secret_key import SecretKey
 
 #: The names of a personal field's column: CSV calls one of them differently.
 CSV_COLUMNS: Final = {"username": ("username", "user_name"), "user_mail": ("user_mail",)}
-#: What a spreadsheet takes for the beginning of a formula, in full width too, or skips before one.
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 TOKEN_PREFIX: Final = "p-"
 _TOKEN_DIGITS: Final = 32
 _CACHED: Final = 4096

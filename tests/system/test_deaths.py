@@ -103,7 +103,6 @@ def test_the_triggerer_is_killed_while_a_window_settles(deployed: Deployment) ->
     deployed.airflow.kill("triggerer")
     # What settling is for: an event of the window that the server shows late.
     deployed.server.insert(end - timedelta(seconds=1), action="approved")
-    # HACK
     assert deployed.under("settle") == []
     deployed.airflow.start("triggerer")
     assert deployed.ended("settle", run) == "success"

@@ -22,7 +22,7 @@ from airflow_provider_curation.audit.evidence.signature import check_signature
 from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.reading import counts
 from airflow_provider_curation.audit.secret_key import SecretKey
-from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer
+from airflow_provider_curation.audit.treatment import Pseudonymizer
 from airflow_provider_curation.compat import AirflowSkipException
 from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.evidence.__main__ import main
@@ -33,6 +33,7 @@ from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.s3.upload import PART_BYTES
 from airflow_provider_curation.simulator import Fault, Simulator
 from tests.support.exports import AWS, END, REAL_STORE, START, Bucket, csv_rows, export, operator, s3_client, simulated
+from tests.support.formulas import FORMULA_STARTS
 from tests.support.keys import ED25519, OTHER, PSEUDONYM_SECRET, pem, write_public
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")]

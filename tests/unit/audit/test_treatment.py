@@ -19,8 +19,9 @@ from airflow_provider_curation.audit.errors import InvalidArgumentError, Unexpec
 from airflow_provider_curation.audit.pages.csv_page import csv_page
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.secret_key import SecretKey
-from airflow_provider_curation.audit.treatment import FORMULA_STARTS, Pseudonymizer, Treatment, neutral
+from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment, neutral
 from airflow_provider_curation.audit.window import Window
+from tests.support.formulas import FORMULA_STARTS
 from tests.support.keys import OTHER_PSEUDONYM_SECRET, PSEUDONYM_SECRET
 from tests.support.keys import PSEUDONYM_KEY as KEY
 
