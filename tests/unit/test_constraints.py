@@ -31,3 +31,11 @@ def test_the_least_versions_are_those_of_the_metadata(requirement: Requirement) 
     # Releases that were withdrawn may lie between, as requests 2.32.0 and 2.32.1.
     least = Version(floor.version).release
     assert Version(pin).release[: len(least)] == least
+
+
+@pytest.mark.xdist_group("made_once")
+def test_tests_of_a_group_share_a_worker(request: pytest.FixtureRequest) -> None:
+    """pytest 9.2 silently breaks this for xdist 3.8, and then each worker makes what a group shares."""
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("only workers of xdist have groups")
+    assert request.node.nodeid.endswith("@made_once")
