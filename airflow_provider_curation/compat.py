@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import (
         AirflowSensorTimeout,
@@ -55,6 +56,7 @@ __all__ = [
     "as_final",
     "conf",
     "connection_for_trigger",
+    "deadline_of_runs",
     "delay_trigger",
     "ending_without_retries",
     "gauge",
@@ -117,6 +119,26 @@ def gauge(name: str, value: float) -> None:
             continue
         stats.Stats.gauge(name, value)
         return
+
+
+def deadline_of_runs(
+    after: timedelta, missed: Callable[..., Any], sla_missed: Callable[..., Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments, of a DAG and of its tasks, that call back if a run has not ended in time.
+
+    :param after: since the logical date (Airflow 3.1 and later), or since the end of the data interval (2.11).
+    :param missed: a coroutine function, called in the triggerer by Airflow 3.1 and later.
+    :param sla_missed: called by Airflow 2.11.
+    :return: two empty dicts on Airflow 3.0, which has neither deadlines nor SLAs.
+    """
+    try:
+        from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
+    except ImportError:
+        if airflow_version().startswith("2."):
+            return {"sla_miss_callback": sla_missed}, {"sla": after}
+        return {}, {}
+    alert = DeadlineAlert(DeadlineReference.DAGRUN_LOGICAL_DATE, after, AsyncCallback(missed))
+    return {"deadline": alert}, {}
 
 
 def mask_secret(secret: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from airflow.providers.common.compat.sdk import DAG, Asset
 from airflow.timetables.interval import CronDataIntervalTimetable
 
+from airflow_provider_curation.deadline import overdue_alert
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
 # Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
@@ -20,6 +21,12 @@ EVENTS = Asset("curation-audit-events")
 EVENTS_CSV = Asset("curation-audit-events-csv")
 DRY_RUN = Asset("curation-audit-dry-run")
 # [END howto_assets]
+
+# [START howto_deadline]
+# A day that is still not archived a week after it began is an ERROR in the log of the triggerer (Airflow 3.1 and later)
+# or of the DAG processor (2.11), while the server still remembers it for more than three weeks.
+OVERDUE = overdue_alert(after=timedelta(days=7))
+# [END howto_deadline]
 
 # [START howto_dag]
 with DAG(
@@ -49,7 +56,9 @@ with DAG(
         # tasks has weight 1. "absolute" keeps Airflow from adding the weights of tasks that follow.
         "priority_weight": 10,
         "weight_rule": "absolute",
+        **OVERDUE.tasks,
     },
+    **OVERDUE.dag,
     tags=["curation", "audit"],
     doc_md=__doc__,
 ) as dag:

@@ -44,6 +44,7 @@ ALLOWED = {
     "hooks": {*ALL_OF_AUDIT, "compat"},
     "alerts": set(),
     "backfill": {*ALL_OF_AUDIT, "compat"},
+    "deadline": {"compat"},
     "convert": {*ALL_OF_AUDIT, "s3"},
     "evidence": {*ALL_OF_AUDIT, "hooks", "s3"},
     "report": {*ALL_OF_AUDIT, "evidence", "hooks", "s3"},
