@@ -1,4 +1,4 @@
-"""An alert for the export that never ended: a day that is not archived while the server counts down to forgetting it."""
+"""An alert for the export that never ended: its day is not archived, and the server will forget it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class OverdueAlert(NamedTuple):
 def overdue_alert(after: timedelta) -> OverdueAlert:
     """Return the arguments that make Airflow call for help if a run has not succeeded in time.
 
-    On Airflow 3.1 and later it is a deadline alert, counted from the run's logical date; a triggerer must run. On 2.11 it
-    is an SLA of each task, counted from the end of the run's data interval; only scheduled runs have one. Airflow 3.0 has
-    neither, so both parts are empty. Either logs an ERROR that says what to do.
+    On Airflow 3.1 and later it is a deadline alert, counted from the run's logical date; a triggerer must run. On 2.11
+    it is an SLA of each task, counted from the end of the run's data interval; only scheduled runs have one. Airflow
+    3.0 has neither, so both parts are empty. Either logs an ERROR that says what to do.
 
     Neither can see a run that was never created, such as those of a paused DAG: the compliance DAG names such days, and
     the gauge ``audit.retention.days_left`` falls.
@@ -59,9 +59,9 @@ def sla_was_missed(dag: Any, task_list: str, blocking_task_list: str, slas: list
 
 def _tell(dag_id: str, run: str) -> None:
     log.error(
-        "The run %s of %s has not ended in time, so its audit events are not archived yet. The server forgets them 30 days "
-        "after they happened. Look at the run's failed or waiting tasks; if it cannot be mended, export its window with "
-        "curation_audit_backfill before then.",
+        "The run %s of %s has not ended in time, so its audit events are not archived yet. The server forgets them 30 "
+        "days after they happened. Look at the run's failed or waiting tasks; if it cannot be mended, export its "
+        "window with curation_audit_backfill before then.",
         run,
         dag_id,
     )

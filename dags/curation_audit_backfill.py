@@ -1,8 +1,7 @@
 """A past range of JFrog Curation's audit events, exported to S3 in pieces: the same file for Airflow 2.11 and 3.
 
-Trigger it with a start and an end. Connections: `curation_default` (type "JFrog Curation") and `aws_default`; a pool
-`curation`, made by `airflow pools set curation 2 "Curation exports"`: without it the exports
-stay scheduled. The bucket is `BUCKET` in the DAG file.
+Trigger it with a start and an end. Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The
+bucket is `BUCKET` in the DAG file.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -13,9 +12,11 @@ from airflow_provider_curation.backfill import EXPORT_NAME, export_windows, summ
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
 # [START howto_pool]
-# Each slot is one export, which has up to `concurrency` (4) calls in flight: two slots are the 8 calls that the vendor
-# allows. Give every other task that reads from the same server this pool, too.
-POOL = "curation"
+# Each export has up to `concurrency` (4) calls in flight; this DAG runs two at a time, which are the 8 that the vendor
+# allows. To bound all DAGs that read from the same server together, make a pool, as with
+# `airflow pools set curation 2 "Curation exports"`, and name it here and there. Airflow never runs the tasks of a pool
+# that does not exist, and says so in the scheduler's log alone.
+POOL = "default_pool"
 # [END howto_pool]
 
 # Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.

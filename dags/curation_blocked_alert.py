@@ -26,13 +26,15 @@ with DAG(
     doc_md=__doc__,
 ) as dag:
     # [START howto_sensor]
-    # Nothing is missed: the search begins five minutes before the run's interval, for events that became visible late.
-    # An event of that overlap, or one that came after the last run's alert, is in two runs' alerts. A run that finds
+    # Nothing is missed: the search begins five minutes before the end of the last run that succeeded, for events that
+    # became visible late. Once a broken connection is mended, the next run tells what the failed ones could not. An
+    # event of the overlap, or one that came after the last run's alert, is in two runs' alerts. A run that finds
     # nothing is skipped; a refused token or a server that is down for long fails it. A run without an interval, as
     # when it is triggered without a logical date, looks back from its own start.
     wait = CurationBlockedEventsSensor(
         task_id="wait",
-        start="{{ (data_interval_start | default(dag_run.start_date)) - macros.timedelta(minutes=5) }}",
+        start="{{ (prev_data_interval_end_success | default(none) or data_interval_start | default(dag_run.start_date))"
+        " - macros.timedelta(minutes=5) }}",
         deferrable=True,
         poke_interval=30,
         timeout=timedelta(minutes=9),

@@ -1,10 +1,10 @@
-"""A DAG that runs when JFrog Curation blocks packages, within a minute: Airflow 3 only, and nothing at all on 2.11.
+"""A DAG that runs within a minute when JFrog Curation blocks packages, and a canary for its watcher; Airflow 3 only.
 
 Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the watcher lives there.
 """
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 try:
     from airflow.sdk import DAG, Asset, AssetWatcher, task
@@ -15,6 +15,7 @@ else:
     from airflow_provider_curation.alerts import blocked_line
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
     from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger
+    from airflow_provider_curation.watcher import check_watcher
 
     log = logging.getLogger(__name__)
 
@@ -50,3 +51,23 @@ else:
 
         alert()
         # [END howto_watch_task]
+
+    # [START howto_canary]
+    # A watcher has no task that fails if the server refuses it, or if its connection is gone. On Airflow 3.3 and later
+    # it leaves a heartbeat each minute, and this task fails after an hour without an answer; before, it is skipped.
+    with DAG(
+        dag_id="curation_blocked_watch_canary",
+        schedule="*/30 * * * *",
+        start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
+        catchup=False,
+        tags=["curation", "alert"],
+        doc_md=__doc__,
+    ) as canary:
+
+        @task(inlets=[BLOCKED])
+        def check(asset_state_store=None) -> dict:
+            """Fail if the server has not answered the watcher for an hour."""
+            return check_watcher(asset_state_store, silence=timedelta(hours=1))
+
+        check()
+    # [END howto_canary]

@@ -40,6 +40,7 @@ The tree::
         ObjectExistsError
         MissingExportsError
         PollFailedError
+        WatcherSilentError
         ArchiveError
             ArchiveCredentialsError
             BucketNotFoundError
@@ -318,6 +319,12 @@ class MissingExportsError(CurationAuditError):
 
 class PollFailedError(CurationAuditError):
     """Polling for events failed for a reason that is not the server's."""
+
+    retry_task = True
+
+
+class WatcherSilentError(CurationAuditError):
+    """An asset's watcher has had no answer from the server for too long, or has never been seen."""
 
     retry_task = True
 

@@ -21,6 +21,7 @@ from airflow_provider_curation.compat import (
     in_thread,
 )
 from airflow_provider_curation.interval import end_of_search
+from airflow_provider_curation.triggers.heartbeat import StoredHeartbeat
 from airflow_provider_curation.triggers.stored_cursor import StoredCursor, jittered
 
 if TYPE_CHECKING:
@@ -164,11 +165,13 @@ class CurationBlockedEventsTrigger(BaseEventTrigger):
 
     async def _watch(self) -> AsyncIterator[TriggerEvent]:
         cursor = StoredCursor(self.asset_store, self._searched(), self.log)
+        heartbeat = StoredHeartbeat(self.asset_store, self.log)
         # Spread out the polls of watchers that start together.
         await asyncio.sleep(random.uniform(0, self.poll_interval))
         self._reached = await cursor.load() or self._reached
         while True:
             outcome = await self._look()
+            await heartbeat.beat(outcome, datetime.now(timezone.utc))
             pause = outcome.pause(self.poll_interval)
             if outcome.batch is not None:
                 assert self._poller is not None

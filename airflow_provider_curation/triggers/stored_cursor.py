@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_curation.triggers.asset_store import StoredValue
+
 _JITTER = 0.1
 #: Seconds until an event that was handed to the triggerer is in Airflow's database.
 _PERSIST_SECONDS = 3.0
@@ -25,9 +27,9 @@ class StoredCursor:
     """
 
     def __init__(self, store: Any, searched: Sequence[Any], log: Any) -> None:
-        self._store: Any = store
+        key = "curation_blocked_events:" + hashlib.sha256(json.dumps(searched).encode()).hexdigest()[:32]
+        self._value = None if store is None else StoredValue(store, key)
         self._log = log
-        self._key = "curation_blocked_events:" + hashlib.sha256(json.dumps(searched).encode()).hexdigest()[:32]
         self._kept: dict[str, Any] | None = None
         self._urgent = False
         self._saved_at = time.monotonic()
@@ -35,16 +37,16 @@ class StoredCursor:
     @property
     def persist_seconds(self) -> float:
         """How long after an event its cursor may be saved."""
-        return _PERSIST_SECONDS if self._store is not None else 0.0
+        return _PERSIST_SECONDS if self._value is not None else 0.0
 
     async def load(self) -> dict[str, Any] | None:
         """Return the cursor that an earlier triggerer saved."""
-        if self._store is None:
+        if self._value is None:
             self._remember_only("this Airflow, or this way of running a trigger, has no asset state store")
         pause = 1.0
-        while self._store is not None:
+        while self._value is not None:
             try:
-                stored = await self._get()
+                stored = await self._value.get()
             except ValueError as error:
                 self._remember_only(str(error))
             except Exception as error:
@@ -63,38 +65,27 @@ class StoredCursor:
 
     async def save(self) -> None:
         """Save the cursor that was noted, if it is time."""
-        if self._store is None or self._kept is None:
+        if self._value is None or self._kept is None:
             return
         if not self._urgent and time.monotonic() - self._saved_at < _SAVE_EVERY:
             return
         try:
             # The triggerer handles one message a round, and writes events to the database at the end of a round. Once
             # this read is answered, the last event's round has begun; it is over when the next message is handled.
-            await self._get()
-            await self._set(self._kept)
+            await self._value.get()
+            await self._value.set(self._kept)
         except Exception as error:
             self._log.warning("The cursor could not be saved (%s); trying again after the next poll.", error)
             return
         self._kept, self._urgent, self._saved_at = None, False, time.monotonic()
 
     def _remember_only(self, why: str) -> None:
-        self._store = None
+        self._value = None
         self._log.warning(
             "The cursor is kept in memory only (%s): when the triggerer restarts, the search starts over. It repeats "
             "events that are newer than lookback, and misses older ones.",
             why,
         )
-
-    async def _get(self) -> Any:
-        if hasattr(self._store, "aget"):
-            return await self._store.aget(self._key)
-        return await asyncio.to_thread(self._store.get, self._key)
-
-    async def _set(self, value: dict[str, Any]) -> None:
-        if hasattr(self._store, "aset"):
-            await self._store.aset(self._key, value)
-        else:
-            await asyncio.to_thread(self._store.set, self._key, value)
 
 
 def jittered(seconds: float) -> float:

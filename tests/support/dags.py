@@ -84,7 +84,7 @@ def _register() -> None:
 def load(path: Path, change: tuple[str, str] = ("", ""), schedule: str | None = None) -> list[Any]:
     """The DAGs of a file, with a piece of its text replaced by another.
 
-    :param schedule: an expression in place of the file's schedule.
+    :param schedule: an expression in place of each schedule of the file.
     """
     from airflow.providers.common.compat.sdk import DAG
 
@@ -94,7 +94,7 @@ def load(path: Path, change: tuple[str, str] = ("", ""), schedule: str | None = 
         source = source.replace(*change)
     if schedule is not None:
         source, number = re.subn(r"(?m)^( +)schedule=.*,$", lambda found: f"{found[1]}schedule={schedule},", source)
-        assert number == 1, f"{path.name} has {number} schedules on a line of their own"
+        assert number, f"{path.name} has no schedule on a line of its own"
     names: dict[str, Any] = {"__name__": f"example_{path.stem}", "__file__": str(path)}
     exec(compile(source, path, "exec"), names)
     return [value for value in names.values() if isinstance(value, DAG)]

@@ -19,12 +19,13 @@ class FileStore:
         self._path = folder / "store.json"
 
     async def aget(self, key: str, default: Any = None) -> Any:
-        if not self._path.exists():
-            return default
-        return json.loads(self._path.read_text()).get(key, default)
+        return self._values().get(key, default)
 
     async def aset(self, key: str, value: Any) -> None:
-        _write_whole(self._path, {key: value})
+        _write_whole(self._path, {**self._values(), key: value})
+
+    def _values(self) -> dict[str, Any]:
+        return dict(json.loads(self._path.read_text())) if self._path.exists() else {}
 
 
 class EventLog:

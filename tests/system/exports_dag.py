@@ -7,6 +7,7 @@ from airflow import __version__
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
+from airflow_provider_curation.deadline import overdue_alert
 from airflow_provider_curation.sensors.curation_audit import CurationBlockedEventsSensor
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
@@ -95,6 +96,19 @@ with DAG("mortal", schedule=None, start_date=day(-28), default_args={**RETRIES, 
 
 with DAG("outage", schedule=None, start_date=day(-28), default_args=RETRIES):
     export("outage", curation_conn_id="curation_large", compression="none")
+
+OVERDUE = overdue_alert(timedelta(days=7))
+# Its one run never begins, since nobody makes its pool, and is a week late from the start.
+with DAG(
+    "overdue",
+    schedule=DAILY,
+    start_date=day(-9),
+    end_date=day(-9),
+    catchup=True,
+    default_args=OVERDUE.tasks,
+    **OVERDUE.dag,
+):
+    export("overdue", pool="made_by_nobody")
 
 with DAG("settle", schedule=None, start_date=day(-28), default_args=RETRIES):
     export(

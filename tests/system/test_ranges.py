@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from airflow import __version__
 
 from tests.system.deployment import Deployment, Gate
 from tests.system.processes import AIRFLOW_3, eventually
+
+AIRFLOW = tuple(map(int, __version__.split(".")[:2]))
 
 pytestmark = [pytest.mark.system, pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -131,3 +134,9 @@ def test_partitions_are_exported_by_their_date(deployed: Deployment) -> None:
     deployed.pause("partition", False)
     eventually(lambda: deployed.states("partition") == ["success"] * 3, 180, "partitions")
     deployed.assert_complete("partition", deployed.days(-9, 3))
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow 3.1 brought deadlines; 2.11 checks SLAs of later runs only")
+def test_a_day_that_is_not_archived_in_time_calls_for_help(deployed: Deployment) -> None:
+    said = "of overdue has not ended in time"
+    eventually(lambda: said in deployed.airflow.log("triggerer"), 240, "deadline alert")

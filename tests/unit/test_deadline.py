@@ -48,7 +48,7 @@ def test_a_run_needs_some_time(after: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "context, run",
+    ("context", "run"),
     [
         (
             {"dag_run": {"dag_id": "daily", "dag_run_id": "scheduled__2026-11-01"}, "deadline": {"id": "1"}},
@@ -76,4 +76,4 @@ def test_a_missed_sla_says_it_once_for_each_run(caplog: pytest.LogCaptureFixture
 
     sla_was_missed(SimpleNamespace(dag_id="daily"), "export_0\nexport_1", "", slas, [])
 
-    assert [record.args[0] for record in caplog.records] == ["2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"]  # type: ignore[index]
+    assert [record.args[0] for record in caplog.records] == ["2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"]

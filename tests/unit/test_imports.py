@@ -48,6 +48,7 @@ ALLOWED = {
     "convert": {*ALL_OF_AUDIT, "s3"},
     "evidence": {*ALL_OF_AUDIT, "hooks", "s3"},
     "report": {*ALL_OF_AUDIT, "evidence", "hooks", "s3"},
+    "watcher": {"audit.polling", "compat"},
     "triggers": {*ALL_OF_AUDIT, "compat", "hooks", "interval"},
     "transfers": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "s3", "triggers"},
     "sensors": {*ALL_OF_AUDIT, "compat", "hooks", "interval", "links", "triggers"},

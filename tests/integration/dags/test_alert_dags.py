@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from airflow import __version__
 
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 from tests.support.dags import DAGS, load, run, states
 
 ALERT = DAGS / "curation_blocked_alert.py"
 WATCH = DAGS / "curation_blocked_watch.py"
+
+VERSION = tuple(map(int, __version__.split(".")[:2]))
 
 pytestmark = [
     pytest.mark.integration,
@@ -31,7 +34,8 @@ def interval() -> tuple[datetime, datetime]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, interval: tuple[datetime, datetime]) -> Iterator[Simulator]:
-    with Simulator(SimulatorSettings(events=0, start=interval[0] - timedelta(days=1), end=interval[0])) as simulator:
+    settings = SimulatorSettings(events=0, start=interval[0] - timedelta(days=1), end=interval[0], tokens=("made-up",))
+    with Simulator(settings) as simulator:
         monkeypatch.setenv("AIRFLOW_CONN_CURATION_DEFAULT", simulator.connection_uri())
         yield simulator
 
@@ -69,9 +73,36 @@ def test_a_run_without_blocked_packages_is_skipped(server: Simulator, interval: 
     assert states(dag_run) == {"wait": "skipped", "alert": "skipped"}
 
 
-def test_the_watching_dag_is_there_on_airflow_3_only() -> None:
-    from airflow import __version__
+def test_the_next_run_tells_what_a_failed_one_could_not(
+    server: Simulator, interval: tuple[datetime, datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, end = interval
+    step = timedelta(minutes=10)
+    [dag] = load(ALERT, ("timeout=timedelta(minutes=9)", "timeout=1"))
+    assert states(run(dag, begin - step)) == {"wait": "skipped", "alert": "skipped"}
+    server.insert(begin - timedelta(minutes=6), action="blocked", package_name="while-broken")
+    monkeypatch.setenv("AIRFLOW_CONN_CURATION_DEFAULT", server.connection_uri(password="wrong"))
+    assert states(run(dag, begin)) == {"wait": "failed", "alert": "upstream_failed"}
 
+    monkeypatch.setenv("AIRFLOW_CONN_CURATION_DEFAULT", server.connection_uri())
+    dag_run = run(dag, end)
+
+    assert states(dag_run) == {"wait": "success", "alert": "success"}
+    [alert] = [each for each in dag_run.get_task_instances() if each.task_id == "alert"]
+    assert "while-broken" in alert.xcom_pull(task_ids="alert")
+
+
+def test_the_watching_dag_and_its_canary_are_there_on_airflow_3_only() -> None:
     dags = load(WATCH)
 
-    assert len(dags) == (0 if __version__.startswith("2.") else 1)
+    assert [dag.dag_id for dag in dags] == ([] if VERSION < (3, 0) else [WATCH.stem, f"{WATCH.stem}_canary"])
+
+
+@pytest.mark.skipif(VERSION < (3, 0), reason="Airflow 2 has no watchers")
+def test_the_canary_fails_without_a_heartbeat() -> None:
+    [_, canary] = load(WATCH)
+
+    ended = states(run(canary, datetime(2026, 11, 1, tzinfo=timezone.utc)))
+
+    # Before 3.3 there is nowhere to leave one.
+    assert ended == {"check": "failed" if VERSION >= (3, 3) else "skipped"}

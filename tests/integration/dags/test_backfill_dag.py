@@ -241,14 +241,9 @@ def test_the_bucket_is_not_for_whoever_may_trigger_it_to_choose() -> None:
         assert "bucket" not in dag.params
 
 
-def test_its_tasks_share_the_pool_and_are_bounded() -> None:
+def test_its_exports_are_bounded_and_need_no_pool_that_nobody_made() -> None:
     [dag] = load(BACKFILL)
-    export = dag.get_task("export")
 
-    assert export.pool == "curation"
-    assert export.max_active_tis_per_dag == 2
+    assert {task.pool for task in dag.tasks} == {"default_pool"}
+    assert dag.get_task("export").max_active_tis_per_dag == 2
     assert dag.max_active_runs == 1
-    assert {task.task_id: task.pool for task in dag.tasks if task.task_id != "export"} == {
-        "windows": "default_pool",
-        "summary": "default_pool",
-    }

@@ -112,8 +112,8 @@ def the_dag(name: str, schedule: str) -> Any:
     if case.airflow > AIRFLOW:
         assert load(path) == []
         pytest.skip(f"the DAG is for Airflow {case.airflow}, and the file defines none here")
-    [dag] = load(path, case.change if schedule == DAILY else ("", ""), schedule)
-    return dag
+    dags = {dag.dag_id: dag for dag in load(path, case.change if schedule == DAILY else ("", ""), schedule)}
+    return dags[name]
 
 
 @each_case
@@ -158,4 +158,13 @@ def ended_as_it_must(name: str, dag_run: Any, s3: Any) -> None:
 def test_the_case_of_a_file_is_that_of_its_dag() -> None:
     for path in sorted(Path(DAGS).glob("*.py")):
         if CASES[path.stem].airflow <= AIRFLOW:
-            assert [dag.dag_id for dag in load(path)] == [path.stem]
+            names = [dag.dag_id for dag in load(path)]
+            assert names[0] == path.stem
+            assert all(name.startswith(path.stem) for name in names)
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
+def test_each_field_of_its_form_has_a_title_and_a_help_text(path: Path) -> None:
+    for dag in load(path):
+        fields = {name: dag.params.get_param(name) for name in dag.params}
+        assert [name for name, field in fields.items() if not (field.schema.get("title") and field.description)] == []

@@ -15,6 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from airflow_provider_curation.audit.polling.heartbeat import HEARTBEAT_KEY
 from airflow_provider_curation.simulator import Fault, NewId, Simulator, SimulatorSettings
 from airflow_provider_curation.triggers import stored_cursor
 from airflow_provider_curation.triggers.curation_audit import CurationBlockedEventsTrigger as Trigger
@@ -124,11 +125,12 @@ def _seen(folder: Path) -> set[int]:
 
 
 class MemoryStore:
-    """An asset state store, and in what order it was used."""
+    """An asset state store, in what order its cursors were used, and each heartbeat."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.calls: list[str] = []
+        self.heartbeats: list[dict[str, Any]] = []
         self.failures = 0
 
     async def aget(self, key: str, default: Any = None) -> Any:
@@ -139,6 +141,9 @@ class MemoryStore:
         return self.values.get(key, default)
 
     async def aset(self, key: str, value: Any) -> None:
+        if key == HEARTBEAT_KEY:
+            self.heartbeats.append(json.loads(json.dumps(value)))
+            return
         self.calls.append("set")
         self.values[key] = json.loads(json.dumps(value))
 
@@ -160,6 +165,9 @@ class SharedStore(BlockingStore):
     """The store of a trigger that several assets watch with."""
 
     def get(self, key: str, default: Any = None) -> Any:
+        raise ValueError("Task has 2 concrete inlets and outlets")
+
+    def set(self, key: str, value: Any) -> None:
         raise ValueError("Task has 2 concrete inlets and outlets")
 
 
@@ -282,6 +290,28 @@ def test_an_unreadable_cursor_begins_anew(simulator: Simulator) -> None:
 def test_a_watcher_survives_faults(simulator: Simulator, fault: Fault) -> None:
     simulator.fail_next(fault, times=4)
     assert batches_of(new_trigger(MemoryStore()), 1)[0] == {event["id"] for event in _truth(simulator)}
+
+
+def test_a_watcher_leaves_a_heartbeat_of_polls_batches_and_faults(simulator: Simulator) -> None:
+    simulator.fail_next(Fault.UNAUTHORIZED, times=4)
+    store = MemoryStore()
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+
+    batches_of(new_trigger(store), 1)
+
+    refused, found = store.heartbeats
+    assert refused == {"polled": None, "found": None, "failed": refused["failed"], "error": "UnauthorizedError"}
+    assert found["polled"] == found["found"]
+    assert before <= datetime.fromisoformat(found["polled"].replace("Z", "+00:00")) <= datetime.now(timezone.utc)
+    # What went wrong last is still told.
+    assert found["error"] == "UnauthorizedError"
+
+
+@pytest.mark.parametrize("store", [BlockingStore, SharedStore])
+def test_a_heartbeat_goes_where_there_is_a_store_for_it(simulator: Simulator, store: Any) -> None:
+    store = store()
+    batches_of(new_trigger(store), 1)
+    assert (HEARTBEAT_KEY in store.values) == (type(store) is BlockingStore)
 
 
 def test_a_file_store_is_a_store(tmp_path: Path) -> None:

@@ -242,6 +242,7 @@ RETRYABLE = {
     errors.TimedOutError,
     errors.CutAnswerError,
     errors.PollFailedError,
+    errors.WatcherSilentError,
     errors.RedirectedError,
     errors.NotTheApiError,
     errors.UnexpectedAnswerError,
