@@ -55,6 +55,12 @@ def pair(key: str) -> tuple[str, str]:
     return key, manifest_key(key)
 
 
+def removed(archive: MemoryArchive, key: str) -> dict[str, bytes]:
+    """Remove an export with its manifest and signature, and return what was removed, by key."""
+    names = [*pair(key), manifest_key(key) + SIGNATURE_SUFFIX]
+    return {name: archive.objects.pop(name) for name in names if name in archive.objects}
+
+
 #: What a manifest says of the run that made it.
 MAKER = {"settle_seconds": 300, "airflow_version": "3.3.0", "dag_run": {}}
 
@@ -65,7 +71,7 @@ class MemoryArchive:
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = dict(objects or {})
         self.etags: dict[str, str] = {}
-        self.stored_checksums: dict[str, dict[str, str]] = {}
+        self.checksums: dict[str, dict[str, str]] = {}
         self.reads: list[str] = []
         self._lock = threading.Lock()
 
@@ -89,8 +95,8 @@ class MemoryArchive:
             raise TooLargeError(f"it has more than {most:,} bytes")
         return body
 
-    def checksums(self, key: str) -> Mapping[str, str]:
-        return self.stored_checksums.get(key, {})
+    def checksum(self, key: str) -> Mapping[str, str] | None:
+        return self.checksums.get(key)
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self._lock:

@@ -17,6 +17,8 @@ _NUMBERS = re.compile(r"\d+")
 _EXPORTED = re.compile(r"\.(jsonl(\.gz|\.zip|\.zst)?|csv(\.gz|\.zip)|parquet)$")
 _OF_AN_ARCHIVE = re.compile(r"/_(manifests|seals)/")
 _DATES = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d{2}-\d{2}|(?<![^/=_.-])\d+(?![^/=_.-])")
+#: Signatures without a manifest that are named.
+_MOST_LEFT: Final = 10_000
 #: Shapes of keys that are told apart; more do not come from one archive's few series.
 _MOST_SHAPES: Final = 1000
 
@@ -55,9 +57,13 @@ def pairs(
 
 
 class ManifestListing:
-    """The manifests of a listing, and which of them have a signature, though that is listed behind its manifest."""
+    """The manifests of a listing, and which of them have a signature, though that is listed behind its manifest.
+
+    :ivar left: manifests of which only the signature is there, by key; of many, the first ones.
+    """
 
     def __init__(self, listed: Iterable[Entry]) -> None:
+        self.left: list[str] = []
         self._listed = listed
         self._signed: set[str] = set()
 
@@ -68,7 +74,11 @@ class ManifestListing:
             while waiting and waiting[0].key + SIGNATURE_SUFFIX < each.key:
                 yield waiting.popleft()
             if each.key.endswith(SIGNATURE_SUFFIX):
-                self._signed.add(each.key)
+                manifest_key = each.key.removesuffix(SIGNATURE_SUFFIX)
+                if any(other.key == manifest_key for other in waiting):
+                    self._signed.add(each.key)
+                elif len(self.left) < _MOST_LEFT:
+                    self.left.append(manifest_key)
             else:
                 waiting.append(each)
         yield from waiting

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.errors import InvalidArgumentError, ObjectExistsError
 from airflow_provider_curation.audit.evidence.archive import MOST_SEAL_BYTES, Archive, TooLargeError
-from airflow_provider_curation.audit.evidence.dsse import Envelope, EnvelopeError, Signer
+from airflow_provider_curation.audit.evidence.dsse import MOST_ENVELOPE_BYTES, Envelope, EnvelopeError, Signer
 from airflow_provider_curation.audit.evidence.layout import MANIFEST_SUFFIX, SIGNATURE_SUFFIX, Layout
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
 from airflow_provider_curation.audit.evidence.signature import sign
@@ -209,14 +209,31 @@ def write_seal(
 
 def _take_over(archive: Archive, key: str, signature: bytes, now: datetime) -> None:
     """Replace the signature of a sealing that was interrupted before it wrote its seal."""
-    left = archive.read(key + SIGNATURE_SUFFIX)
     sealed = archive.read(key, MOST_SEAL_BYTES) is not None
-    if sealed or (left is not None and now - _signed_at(left, now - 2 * _MOST_SEALING) < _MOST_SEALING):
+    if sealed or _may_be_under_way(archive, key, now):
         raise ObjectExistsError(
             f"{archive.uri(key)} is being sealed by another verification, whose signature is kept. Verify again in "
             f"{_MOST_SEALING.total_seconds() / 60:.0f} minutes."
         )
     archive.put(key + SIGNATURE_SUFFIX, signature)
+
+
+def lost_seals(archive: Archive, layout: Layout, now: datetime) -> Iterator[str]:
+    """Yield the keys of seals of which only the signature is there, unless their sealing may be under way."""
+    keys, listed = list_seals(archive, layout)
+    for name in sorted(listed.difference(keys)):
+        key = name.removesuffix(SIGNATURE_SUFFIX)
+        if key != name and key not in listed and not _may_be_under_way(archive, key, now):
+            yield key
+
+
+def _may_be_under_way(archive: Archive, key: str, now: datetime) -> bool:
+    """Return whether a seal's signature is so young that its seal may follow."""
+    try:
+        left = archive.read(key + SIGNATURE_SUFFIX, MOST_ENVELOPE_BYTES)
+    except TooLargeError:
+        return False
+    return left is not None and now - _signed_at(left, now - 2 * _MOST_SEALING) < _MOST_SEALING
 
 
 def _signed_at(signature: bytes, otherwise: datetime) -> datetime:

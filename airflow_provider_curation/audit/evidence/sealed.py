@@ -10,8 +10,17 @@ from airflow_provider_curation.audit.evidence.archive import Archive
 from airflow_provider_curation.audit.evidence.chain import read_chain
 from airflow_provider_curation.audit.evidence.check import Check
 from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
+from airflow_provider_curation.audit.evidence.listing import named_window
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
-from airflow_provider_curation.audit.evidence.seal import Seal, Sealed, entry, new_seal, seal_key, write_seal
+from airflow_provider_curation.audit.evidence.seal import (
+    Seal,
+    Sealed,
+    entry,
+    lost_seals,
+    new_seal,
+    seal_key,
+    write_seal,
+)
 
 
 class SealedManifests:
@@ -38,7 +47,7 @@ class SealedManifests:
         self.seals = self.signed = 0
         self.until: datetime | None = None
 
-    def read(self) -> Iterator[Finding]:
+    def read(self, now: datetime) -> Iterator[Finding]:
         """Read all seals, and yield what is wrong with them."""
         check = self._check
         noted = set(check.trust.known_seals)
@@ -57,6 +66,14 @@ class SealedManifests:
         for sha256 in sorted(noted):
             detail = f"the seal of SHA-256 {sha256}, which was noted, is not in the chain"
             yield Finding(FindingKind.SEAL_BROKEN, detail)
+        for key in lost_seals(self._archive, check.layout, now):
+            # The signature that an interrupted sealing of this period left is replaced by the next one.
+            if not (check.seal and key == seal_key(check.layout, check.period)):
+                detail = (
+                    "its signature is there, but the seal is gone: restore it. If its sealing was interrupted instead, "
+                    "seal the same period again, or delete the signature"
+                )
+                yield Finding(FindingKind.SEAL_BROKEN, detail, key, named_window(key))
 
     def _add_seal(self, seal: Seal, proven_at: datetime | None) -> Iterator[Finding]:
         for sealed in seal.sealed:

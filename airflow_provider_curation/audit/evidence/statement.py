@@ -15,7 +15,9 @@ from airflow_provider_curation.audit.window import format_utc, to_utc
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 _MOST_BYTES: Final = 1 << 20
-_OURS: Final = "https://github.com/airflow-provider-curation/airflow-provider-curation/blob/main/docs/evidence.md"
+_OURS: Final = (
+    "https://github.com/airflow-provider-curation/airflow-provider-curation/blob/main/docs/explanation/evidence.md"
+)
 
 
 class Purpose(str, Enum):

@@ -63,7 +63,7 @@ class _Verification:
     def run(self) -> Report:
         check = self._check
         self._refuse_what_cannot_be_verified()
-        self._add(self._sealed.read())
+        self._add(self._sealed.read(self._now))
         with ThreadPoolExecutor(check.workers, thread_name_prefix="curation-verify") as pool:
             for inspected in self._inspect_all(pool):
                 self._take(inspected)
@@ -129,19 +129,39 @@ class _Verification:
         for manifest, found in pairs(listed, self._objects(), layout):
             if manifest is None:
                 assert found is not None
-                if is_export(found.key) and check.concerns(named_window(found.key)):
+                if is_export(found.key) and self._must_have_manifest(found.key):
                     self._broken.append((FindingKind.MANIFEST_MISSING, found.key, "the object has no manifest"))
                 continue
-            window = named_window(manifest.key)
+            window, signed = named_window(manifest.key), listed.is_signed(manifest.key)
             if window is not None and not check.concerns(window):
                 self._elsewhere.add(manifest, window)
                 continue
-            sealed, signed = self._sealed.sha256(manifest.key), listed.is_signed(manifest.key)
+            sealed = self._sealed.sha256(manifest.key)
             under_way.append(pool.submit(inspect, self._archive, check, manifest, found, sealed, signed))
             if len(under_way) >= 4 * check.workers:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
+        self._add_left(listed.left)
+
+    def _must_have_manifest(self, key: str) -> bool:
+        """Return whether the export of a key is finished by now, and is to be looked at."""
+        window = named_window(key)
+        under_way = window is not None and window.end > self._now - self._check.export_time
+        return self._check.concerns(window) and not under_way
+
+    def _add_left(self, manifest_keys: Iterable[str]) -> None:
+        """Find what has nothing but a signature: exports write the object before it, so that somebody deleted both.
+
+        Of those with an object, the object is the finding; of sealed ones, the seal tells.
+        """
+        layout, known = self._check.layout, {key for _, key, _ in self._broken}
+        for manifest_key in manifest_keys:
+            key = layout.object_key(layout.relative_key(manifest_key) or "")
+            if key in known or self._sealed.sha256(manifest_key) or not self._must_have_manifest(key):
+                continue
+            detail = "the export's signature is there, but neither its manifest nor its object"
+            self._broken.append((FindingKind.MANIFEST_MISSING, key, detail))
 
     def _objects(self) -> Iterator[Entry]:
         """Yield what is not the archive's own book-keeping, and find other archives on the way."""

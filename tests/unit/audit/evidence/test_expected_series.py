@@ -22,7 +22,7 @@ from tests.support.archives import (
     MemoryArchive,
     TruthClient,
     manifest_key,
-    pair,
+    removed,
     rewrite,
 )
 
@@ -63,8 +63,7 @@ def test_what_was_exported_once_is_expected_until_it_is_retired(archive: MemoryA
     assert gaps(check(archive, retired=frozenset({DRY_RUN}))) == []
     # A series is retired after its last export: what is missing before it is missing.
     hole = exporter_key(archive, "dry_run", 0)
-    for key in pair(hole):
-        del archive.objects[key]
+    removed(archive, hole)
     assert gaps(check(archive, WEEK, retired=frozenset({DRY_RUN}))) == [("acme, dry_run, jsonl", DAYS[0])]
 
 
@@ -75,8 +74,7 @@ def exporter_key(archive: MemoryArchive, stream: str, number: int) -> str:
 
 def test_what_begins_later_is_not_expected_before(archive: MemoryArchive, exporter: Exporter) -> None:
     for day in DAYS[:2]:
-        for key in pair(exporter.key(day, True)):
-            del archive.objects[key]
+        removed(archive, exporter.key(day, True))
     exporter.export(archive, DAYS[6], dry_run=True)
     assert gaps(check(archive, Window(START, DAYS[6].start))) == []
 
@@ -110,8 +108,7 @@ def test_expected_means_unfiltered_whatever_is_ignored(archive: MemoryArchive, e
 def test_a_renamed_server_is_one_server(archive: MemoryArchive) -> None:
     renamed = Exporter(TruthClient(60, WEEK), key=None, instance="packages.acme.example")
     for day in DAYS[4:]:
-        for key in pair(exporter_key(archive, "events", 4)):
-            del archive.objects[key]
+        removed(archive, exporter_key(archive, "events", 4))
         renamed.export(archive, day)
     chosen: dict[str, Any] = {"retired": frozenset({DRY_RUN, Series("packages.acme.example", "dry_run", "jsonl")})}
     for instance in (None, "packages.acme.example"):
@@ -132,8 +129,7 @@ def test_a_renamed_server_is_one_server(archive: MemoryArchive) -> None:
 
 def test_an_export_that_may_still_be_running_is_pending(archive: MemoryArchive, exporter: Exporter) -> None:
     for day in DAYS[5:]:
-        for key in pair(exporter.key(day)):
-            del archive.objects[key]
+        removed(archive, exporter.key(day))
     chosen: dict[str, Any] = {"retired": frozenset({DRY_RUN})}
     assert gaps(check(archive, **chosen)) == [("acme, events, jsonl", Window(DAYS[5].start, WEEK.end))]
     report = check(archive, export_time=timedelta(hours=2), seal=True, remembered=START, **chosen)

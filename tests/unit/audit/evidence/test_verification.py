@@ -41,6 +41,7 @@ from tests.support.archives import (
     TruthClient,
     manifest_key,
     pair,
+    removed,
     replace_events,
     rewrite,
     sign,
@@ -140,8 +141,7 @@ def test_a_filtered_export_hides_no_gap(archive: MemoryArchive, exporter: Export
     extra = exporter.export(archive, DAYS[2], key="curation/blocked.jsonl.gz")
     rewrite(archive, extra, filters={"actions": ["blocked"]})
     assert found(check(archive, ignored=ignored)) == []
-    for key in pair(exporter.key(DAYS[2])):
-        del archive.objects[key]
+    removed(archive, exporter.key(DAYS[2]))
     assert found(check(archive, ignored=ignored)) == [(FindingKind.GAP, None, DAYS[2])]
     # Where all that was ever exported is filtered, that is the series; a broken export changes nothing about it.
     for day in DAYS:
@@ -193,8 +193,7 @@ def test_objects_that_have_moved(archive: MemoryArchive) -> None:
 
 def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
     for day in (*DAYS[:3], DAYS[5]):
-        for key in pair(exporter.key(day)):
-            del archive.objects[key]
+        removed(archive, exporter.key(day))
     del archive.objects[exporter.key(DAYS[4], True)]
     del archive.objects[exporter.key(DAYS[0], True)]
     assert check(archive).mends == []
@@ -279,8 +278,8 @@ def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -
 
 
 def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: Exporter, other: Exporter) -> None:
-    for key in (*pair(other.key(DAYS[1])), *pair(exporter.key(DAYS[2]))):
-        del both.objects[key]
+    removed(both, other.key(DAYS[1]))
+    removed(both, exporter.key(DAYS[2]))
     del both.objects[other.key(DAYS[4])]
     # Of which server it is, its key tells alone.
     del both.objects[manifest_key(other.key(DAYS[5]))]
@@ -367,8 +366,7 @@ def test_what_happens_to_a_sealed_manifest(archive: MemoryArchive, exporter: Exp
     keys = [exporter.key(day) for day in DAYS]
     names = [manifest_key(key) for key in keys]
     sealed = [stored(archive, key).facts["events"] for key in keys]
-    for key in pair(keys[0]):
-        del archive.objects[key]
+    removed(archive, keys[0])
     rewrite(archive, keys[1], filters={})
     replace_events(archive, keys[2], sealed[2] - 2, replaces=stored(archive, keys[2]).sha256)
     rewrite(archive, keys[3], exported_at="2025-02-01T00:00:00Z")
@@ -424,7 +422,7 @@ def test_a_seal_cannot_make_up_for_what_an_earlier_one_says(archive: MemoryArchi
 
 def test_a_seal_vouches_for_what_it_names_only(archive: MemoryArchive, exporter: Exporter) -> None:
     late = exporter.key(DAYS[6], dry_run=True)
-    both = {key: archive.objects.pop(key) for key in pair(late)}
+    both = removed(archive, late)
     expected = [(FindingKind.GAP, None, DAYS[6])]
     seal = check(archive, seal=True, ignored=frozenset({FindingKind.GAP})).seal
     assert seal is not None
