@@ -86,7 +86,8 @@ def verify_archive(
     :param timestamp_url: of the time-stamp authority (RFC 3161) that stamps the seal; needs the extra ``timestamp``.
     :param timestamp_authorities: whose time stamps are trusted: a file with their root certificates in PEM; ``None``
         checks no time stamp.
-    :param read: objects to read: ``suspects``, those that no seal vouches for or whose ETag is not the manifest's;
+    :param read: objects to read: ``suspects``, those that no seal vouches for, and those whose ETag is not the
+        manifest's unless the SHA-256 that S3 keeps is; ``checksums`` compares that SHA-256 of every other object, too;
         ``all``; or a share of the others besides, such as ``0.01``. Those of a folder are all read.
     :param curation_conn_id: connection of the server whose exports are counted again and mended; those of other servers
         are verified in every other respect. Default: nothing is counted again, and of several servers nothing mended.
@@ -140,8 +141,8 @@ def verify_archive(
 
 def _check_arguments(read: object, workers: int, retention: object) -> None:
     share = read if isinstance(read, int | float) and not isinstance(read, bool) else None
-    if read not in ("suspects", "all") and (share is None or not 0 <= share <= 1):
-        raise InvalidArgumentError(f"read={read!r} is neither 'suspects', 'all' nor a share from 0 to 1.")
+    if read not in ("suspects", "checksums", "all") and (share is None or not 0 <= share <= 1):
+        raise InvalidArgumentError(f"read={read!r} is neither 'suspects', 'checksums', 'all' nor a share from 0 to 1.")
     if not 1 <= workers <= 64:
         raise InvalidArgumentError(f"workers={workers!r} is not a number from 1 to 64.")
     check_duration(retention, "retention")

@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     several("--known-seal", "SHA256", "a seal that must be in the chain")
     several("--ignore", "KIND", "a kind of finding that is as it should be")
     parser.add_argument("--timestamp-authorities", metavar="FILE", help="root certificates of time-stamp authorities")
-    parser.add_argument("--read", default="suspects", help="suspects (default), all, or a share such as 0.01")
+    parser.add_argument(
+        "--read", default="suspects", help="suspects (default), checksums, all, or a share such as 0.01"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 

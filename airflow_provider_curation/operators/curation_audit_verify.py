@@ -39,8 +39,9 @@ class CurationAuditVerifyOperator(BaseOperator):
         ``[("events", "jsonl"), ("dry_run", "jsonl")]``. What was exported or sealed before is expected as well.
     :param retired: series that are no longer exported: ``[("acme.jfrog.io", "events", "csv")]``. (templated)
     :param aliases: earlier names of renamed servers, each with the name that it has now. (templated)
-    :param read: which objects to read: ``suspects``, those that no seal vouches for or whose ETag is not the
-        manifest's; ``all``; or a share of the others besides, such as ``0.01``.
+    :param read: which objects to read: ``suspects``, those that no seal vouches for, and those whose ETag is not the
+        manifest's unless the SHA-256 that S3 keeps is; ``checksums`` compares that SHA-256 of every other object, too;
+        ``all``; or a share of the others besides, such as ``0.01``.
     :param recount: ask the connection's server again for the counts of the windows that it still remembers.
     :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
     :param seal: seal the period if nothing is found and nothing is pending.

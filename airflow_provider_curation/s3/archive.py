@@ -5,7 +5,6 @@ Each fault of S3 is an :class:`ArchiveError`.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeVar
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
 from airflow_provider_curation.audit.evidence.timestamp import STAMP_SUFFIX
+from airflow_provider_curation.s3.checksum import checksum_of
 from airflow_provider_curation.s3.client import s3_client
 from airflow_provider_curation.s3.codes import NOT_FOUND, error_code
 from airflow_provider_curation.s3.conditions import UNMET, Conditions, if_unchanged
@@ -21,7 +21,6 @@ from airflow_provider_curation.s3.object_lock import check_bucket, upload_argume
 
 _T = TypeVar("_T")
 _CHUNK_BYTES: Final = 1 << 20
-_CHECKSUMS: Final = ("SHA256", "CRC64NVME")
 
 
 class S3Archive:
@@ -111,12 +110,9 @@ class S3Archive:
                     raise FileNotFoundError(self.uri(key)) from None
                 raise
 
-    def checksums(self, key: str) -> Mapping[str, str]:
-        """Return S3's own checksums of a whole object in hexadecimal, by algorithm; empty if it has none."""
-        head = self._head(key) or {}
-        # A composite one is of the parts' checksums, and says nothing that could be compared.
-        found = {name: head.get(f"Checksum{name}") for name in _CHECKSUMS if head.get("ChecksumType") != "COMPOSITE"}
-        return {name: base64.b64decode(value).hex() for name, value in found.items() if value and "-" not in value}
+    def checksum(self, key: str) -> Mapping[str, str] | None:
+        """Return the checksum that S3 keeps of an object; ``None`` if it keeps none, or has no such object."""
+        return checksum_of(self._head(key) or {})
 
     def _head(self, key: str) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import secrets
 import threading
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 from airflow_provider_curation.audit.errors import ArchiveError, ExportUnderWayError, IncompleteExportError
 from airflow_provider_curation.audit.evidence.manifest import ManifestError, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Present
+from airflow_provider_curation.s3.checksum import ALGORITHM, checksum_of
 from airflow_provider_curation.s3.claim import Claim
 from airflow_provider_curation.s3.client import s3_client
 from airflow_provider_curation.s3.conditions import NEXT_TRY, Conditions, etag_of, if_unchanged, naming_conflicts
@@ -37,8 +39,8 @@ _MOST_CONFLICTS: Final = 3
 class S3Object:
     """An object that an export writes, and its manifest.
 
-    Call :meth:`check`, :meth:`present`, :meth:`begin`, :meth:`upload`, :meth:`stored`, :meth:`put_manifest` and
-    :meth:`finish` in this order; :meth:`undo` if anything fails from :meth:`begin` on.
+    Call :meth:`check`, :meth:`present`, :meth:`read_back`, :meth:`begin`, :meth:`upload`, :meth:`stored`,
+    :meth:`put_manifest` and :meth:`finish` in this order; :meth:`undo` if anything fails from :meth:`begin` on.
 
     :param encrypt: have S3 encrypt the object with its own keys (SSE-S3); KMS goes through ``extra_args``.
     :param extra_args: of boto3's uploads, such as ``ServerSideEncryption`` and ``SSEKMSKeyId``.
@@ -134,6 +136,18 @@ class S3Object:
             manifest_sha256=None if seen.manifest.body is None else hashlib.sha256(seen.manifest.body).hexdigest(),
         )
 
+    def read_back(self, present: Present) -> Present:
+        """Read an object that looks like its manifest's, since neither size nor ETag proves that its bytes are.
+
+        :return: what is at the key, with the SHA-256 of the object's bytes.
+        :raises ArchiveError: if S3 does not give them.
+        """
+        if not present.intact or present.etag is None:
+            return present
+        sha256 = self._keys.sha256(present.etag)
+        # One that was replaced meanwhile is noticed by begin(), and was not the manifest's object until then.
+        return replace(present, sha256=sha256) if sha256 else replace(present, etag=None)
+
     def signature(self) -> bytes | None:
         """Return the manifest's signature; ``None`` if there is none."""
         return self._keys.small(self._keys.signature_key).body
@@ -197,6 +211,7 @@ class S3Object:
 
         :raises ObjectLockError: if it was to be locked, and is not.
         :raises ExportUnderWayError: if S3 holds another object there by now.
+        :raises IncompleteExportError: if S3's checksum of it is not that of the bytes that were sent.
         """
         with naming_faults(self.bucket, self.key):
             head = self._keys.head()
@@ -209,7 +224,24 @@ class S3Object:
             "etag": self._written.etag,
             "version_id": head.get("VersionId"),
             "encryption": {name: value for name, value in encryption.items() if value},
+            "checksum": self._checksum(head),
         }
+
+    def _checksum(self, head: dict[str, Any]) -> dict[str, str] | None:
+        """Return the checksum that S3 keeps, which must be that of the bytes that were sent."""
+        kept, sent = checksum_of(head), self._upload.checksum if self._upload else None
+        if sent is None:
+            return kept
+        if kept is None or kept["algorithm"] != ALGORITHM:
+            log.info("The store keeps no SHA-256 of %s, and its manifest names none.", self.uri)
+            return kept
+        if kept["value"].partition("-")[0] != sent:
+            raise IncompleteExportError(
+                f"{self.uri}: S3 keeps the SHA-256 {kept['value']} of the upload's parts, and parts with {sent} were "
+                f"sent: it has other bytes. {NEXT_TRY}"
+            )
+        # Not every store says so, but that of an upload in parts is always composite.
+        return {**kept, "type": "COMPOSITE"}
 
     def put_manifest(self, manifest: bytes, signature: bytes | None = None) -> None:
         """Write the manifest after its signature, if there is one: from then on the export is finished.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from airflow_provider_curation.s3.faults import naming_faults
 
 #: The object's metadata that names the try which wrote it.
 TRY: Final = "curation-export-try"
+_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ class Keys:
             return None
 
     def head(self) -> dict[str, Any] | None:
-        """Return S3's answer to ``HEAD`` of the object; ``None`` without one."""
+        """Return S3's answer to ``HEAD`` of the object, with its checksum; ``None`` without an object."""
         from botocore.exceptions import ClientError
 
         with naming_faults(self.bucket, self.key):
             try:
-                return dict(self.client.head_object(Bucket=self.bucket, Key=self.key))
+                return dict(self.client.head_object(Bucket=self.bucket, Key=self.key, ChecksumMode="ENABLED"))
             except ClientError as error:
                 if error_code(error) in NOT_FOUND:
                     return None
@@ -103,6 +105,25 @@ class Keys:
                 return Small(bytes(body.read(MOST_MANIFEST_BYTES + 1)), etag_of(answer), answer.get("VersionId"))
             finally:
                 body.close()
+
+    def sha256(self, etag: str) -> str | None:
+        """Read the object, and return the SHA-256 of its bytes; ``None`` if it no longer has this ETag."""
+        from botocore.exceptions import ClientError
+
+        with naming_faults(self.bucket, self.key):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.key)
+            except ClientError as error:
+                if error_code(error) not in NOT_FOUND:
+                    raise
+                return None
+            body, sha256 = answer["Body"], hashlib.sha256()
+            try:
+                while chunk := body.read(_READ_BYTES):
+                    sha256.update(chunk)
+            finally:
+                body.close()
+        return sha256.hexdigest() if etag_of(answer) == etag else None
 
     def is_own(self, head: dict[str, Any] | None) -> bool:
         """Return whether this try has written an object."""

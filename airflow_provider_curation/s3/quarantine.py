@@ -36,20 +36,24 @@ def keep_altered(
     facts = present.manifest.facts
     if present.size != facts["size"]:
         why = f"the object had {present.size} bytes instead of the manifest's {facts['size']}"
+    elif present.sha256 not in (None, facts["sha256"]):
+        why = f"the object's SHA-256 was {present.sha256} instead of the manifest's {facts['sha256']}"
     else:
         why = f"the object's ETag was {present.etag} instead of the manifest's {facts.get('etag')}"
-    return {"why": why, **_keep(client, bucket, key, manifest_key, extra_args)}
+    return {"why": why, **_keep(client, bucket, key, manifest_key, extra_args, present.sha256)}
 
 
-def _keep(client: Any, bucket: str, key: str, manifest_key: str, extra_args: Mapping[str, Any]) -> dict[str, Any]:
+def _keep(
+    client: Any, bucket: str, key: str, manifest_key: str, extra_args: Mapping[str, Any], sha256: str | None = None
+) -> dict[str, Any]:
     head = client.head_object(Bucket=bucket, Key=key)
     size, etag = head["ContentLength"], str(head["ETag"]).strip('"')
     version = head.get("VersionId")
     if version not in (None, "null"):
         return {"size": size, "etag": etag, "version_id": version}
     layout = _layout(manifest_key)
-    # The ETag makes the key the same for another try, and another one for other bytes.
-    kept_at = f"{layout.quarantine}{key.removeprefix(layout.prefix)}/{etag}"
+    # SHA-256 or ETag make the key the same for another try, and another one for other bytes.
+    kept_at = f"{layout.quarantine}{key.removeprefix(layout.prefix)}/{sha256 or etag}"
     encryption = {name: extra_args[name] for name in _ENCRYPTION if name in extra_args}
     client.copy({"Bucket": bucket, "Key": key}, bucket, kept_at, ExtraArgs=encryption)
     copied = client.head_object(Bucket=bucket, Key=kept_at)["ContentLength"]

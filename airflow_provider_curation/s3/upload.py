@@ -1,13 +1,18 @@
-"""A multipart upload of a stream: its id, parts and ETag are known, and memory holds one part."""
+"""A multipart upload of a stream: its id, parts and checksum are known, and memory holds one part."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from airflow_provider_curation.audit.errors import ArchiveRefusedError
+from airflow_provider_curation.s3.checksum import ALGORITHM, PartsSha256
 from airflow_provider_curation.s3.claim import abort
+from airflow_provider_curation.s3.codes import error_code
 from airflow_provider_curation.s3.conditions import Conditions
+
+log = logging.getLogger(__name__)
 
 #: S3's smallest part, so that memory stays low; 10,000 of them make 48 GiB.
 PART_BYTES: Final = 5 * 1024 * 1024
@@ -22,6 +27,8 @@ _OF_EACH_PART: Final = (
     "SSECustomerKey",
     "SSECustomerKeyMD5",
 )
+#: What a store may answer to an upload that asks for a checksum which it does not know.
+_UNKNOWN_CHECKSUM: Final = ("NotImplemented", "501", "InvalidRequest", "InvalidArgument", "400")
 
 
 class Stream(Protocol):
@@ -33,25 +40,30 @@ class Stream(Protocol):
 class Upload:
     """One upload to a key, begun and ended by this try alone.
 
-    :param arguments: of boto3's uploads, such as ``ServerSideEncryption``, ``ACL`` and ``Metadata``.
+    S3 is asked to keep a SHA-256 of the parts, and refuses a part whose bytes do not have the SHA-256 that is sent.
+
+    :param arguments: of boto3's uploads, such as ``ServerSideEncryption``, ``ACL`` and ``Metadata``; with a
+        ``ChecksumAlgorithm`` of the user's own, no other checksum is asked for.
     """
 
     def __init__(self, client: Any, bucket: str, key: str, arguments: dict[str, Any]) -> None:
         self._client = client
         self._target = {"Bucket": bucket, "Key": key}
         self._arguments = dict(arguments)
-        if _sums_parts(client):
-            # As boto3's own uploads do it: S3 refuses parts with a checksum that the upload did not announce.
-            self._arguments.setdefault("ChecksumAlgorithm", "CRC32")
+        self._sha256 = PartsSha256() if "ChecksumAlgorithm" not in arguments and _may_ask(client) else None
         self._parts: list[dict[str, Any]] = []
         self.id: str | None = None
 
     def send(self, file: Stream) -> None:
         """Send a file to its end, without completing the upload."""
-        created = self._client.create_multipart_upload(**self._target, **self._arguments)
-        self.id = str(created["UploadId"])
+        self.id = str(self._create()["UploadId"])
         while (part := _read_part(file)) or not self._parts:
             self._send_part(part)
+
+    @property
+    def checksum(self) -> str | None:
+        """The SHA-256 of the parts that were sent, as S3 writes it; ``None`` if it was not asked to keep one."""
+        return str(self._sha256) if self._sha256 else None
 
     def complete(self, conditions: Conditions, condition: dict[str, str]) -> dict[str, Any]:
         """Make the object of it, and return S3's answer.
@@ -76,6 +88,34 @@ class Upload:
             abort(self._client, self._target["Bucket"], self._target["Key"], self.id)
             self.id = None
 
+    def _create(self) -> dict[str, Any]:
+        """Begin the upload: with a checksum, unless the store refuses that."""
+        from botocore.exceptions import ClientError
+
+        if self._sha256 is None:
+            return self._begin(self._arguments)
+        try:
+            asked = {**self._arguments, "ChecksumAlgorithm": ALGORITHM}
+            created = self._begin(asked)
+        except ClientError as error:
+            if error_code(error) not in _UNKNOWN_CHECKSUM:
+                raise
+            # If the checksum was not the reason, this raises the same.
+            created = self._begin(self._arguments)
+            self._sha256 = None
+            log.warning(
+                "The store behind s3://%s refuses to keep a SHA-256 of an upload (%s): objects are uploaded without, "
+                "and their manifests name no checksum.",
+                self._target["Bucket"],
+                error_code(error),
+            )
+        else:
+            self._arguments = asked
+        return created
+
+    def _begin(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._client.create_multipart_upload(**self._target, **arguments))
+
     def _send_part(self, body: bytearray) -> None:
         number = len(self._parts) + 1
         if number > MOST_PARTS:
@@ -83,8 +123,9 @@ class Upload:
                 f"s3://{self._target['Bucket']}/{self._target['Key']}: more than {MOST_PARTS:,} parts of "
                 f"{PART_BYTES:,} bytes, S3's limit. Export a shorter window."
             )
+        checked = {"ChecksumSHA256": self._sha256.add(body)} if self._sha256 else {}
         sent = self._client.upload_part(
-            **self._target, **self._of(*_OF_EACH_PART), UploadId=self.id, PartNumber=number, Body=body
+            **self._target, **self._of(*_OF_EACH_PART), **checked, UploadId=self.id, PartNumber=number, Body=body
         )
         sums = {name: value for name, value in sent.items() if name.startswith("Checksum") and name != "ChecksumType"}
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"], **sums})
@@ -101,6 +142,7 @@ def _read_part(file: Stream) -> bytearray:
     return part
 
 
-def _sums_parts(client: Any) -> bool:
+def _may_ask(client: Any) -> bool:
+    """Return whether S3 may be asked for a checksum: a client that is to do so only where S3 requires it may not."""
     config = getattr(getattr(client, "meta", None), "config", None)
-    return getattr(config, "request_checksum_calculation", None) == "when_supported"
+    return getattr(config, "request_checksum_calculation", None) != "when_required"

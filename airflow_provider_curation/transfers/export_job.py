@@ -115,6 +115,7 @@ class ExportJob:
             raise ObjectExistsError(f"{target.uri} exists already, and replace=False keeps it.")
         if not self.allow_shrink:
             check_replacement(present, plan)
+        present = target.read_back(present)
         if before := self._unchanged(present):
             self.log.info(
                 "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
@@ -129,7 +130,8 @@ class ExportJob:
     def _unchanged(self, present: Present) -> Mapping[str, Any] | None:
         """Return the manifest of what is there, if exporting the window again gives the same bytes.
 
-        It costs one reading of the window, which ends early once the server's count differs from the manifest's.
+        It costs one reading of the window, which ends early once the server's count differs from the manifest's. The
+        object itself has been read back by then.
         """
         before = present.manifest
         if before is None or not may_be_unchanged(present, self.plan):

@@ -8,6 +8,7 @@ state is what S3 holds and what each actor has been answered; each is visited on
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -257,7 +258,7 @@ class Client:
 
     def get_object(self, **asked: Any) -> dict[str, Any]:
         answer = self._ask("GetObject", asked)
-        return {**answer, "Body": _Body(answer["Body"])}
+        return {**answer, "Body": io.BytesIO(answer["Body"])}
 
     def put_object(self, **asked: Any) -> dict[str, Any]:
         return self._ask("PutObject", asked)
@@ -286,17 +287,6 @@ class Client:
 
     def get_paginator(self, name: str) -> _Paginator:
         return _Paginator(self, name)
-
-
-@dataclass(frozen=True)
-class _Body:
-    body: bytes
-
-    def read(self, size: int | None = None) -> bytes:
-        return self.body[:size]
-
-    def close(self) -> None:
-        """A body in memory has nothing to close."""
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ class Archive(Protocol):
         :raises FileNotFoundError: if there is none.
         """
 
-    def checksums(self, key: str) -> Mapping[str, str]:
-        """Return the store's own checksums of a whole object in hexadecimal, by algorithm, such as ``SHA256``.
+    def checksum(self, key: str) -> Mapping[str, str] | None:
+        """Return the checksum that the store itself keeps of an object, as a manifest has it.
 
-        It is empty if the store has none, or no object.
+        ``None`` if the store keeps none, or has no such object.
         """
 
     def put_new(self, key: str, body: bytes) -> bool:

@@ -15,8 +15,9 @@ from airflow_provider_curation.audit.evidence.manifest import StoredManifest
 from airflow_provider_curation.audit.evidence.seal import Stamp
 from airflow_provider_curation.audit.window import Window
 
-#: Which objects to read: those that nothing else vouches for, all of them, or a share of the others as well.
-Reading = Literal["suspects", "all"] | float
+#: Which objects to read: those that neither the ETag nor the store's checksum vouches for, or no checksum whatever the
+#: ETag; all of them; or a share of the others as well.
+Reading = Literal["suspects", "checksums", "all"] | float
 #: Returns how many events a window has; the flag asks for the dry-run stream.
 Count = Callable[[Window, bool], int]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from airflow_provider_curation.audit.evidence.archive import Archive, Entry, TooLargeError
@@ -23,6 +26,7 @@ class Inspected:
     :param fault: what is wrong with the object.
     :param unreadable: why the manifest cannot be read.
     :param bytes_read: of the object; ``None`` if it was not read.
+    :param checksum_compared: whether the store's own SHA-256 of the object was compared in place of reading it.
     :param content_read: whether the content was compared with the manifest, too.
     :param signed: whether there is a signature of the manifest.
     :param signature: the signature's file, if there is one and it is to be checked.
@@ -33,6 +37,7 @@ class Inspected:
     fault: tuple[FindingKind, str] | None = None
     unreadable: str | None = None
     bytes_read: int | None = None
+    checksum_compared: bool = False
     content_read: bool = False
     signed: bool = False
     signature: bytes | None = None
@@ -76,12 +81,12 @@ def _inspect(
     if found.size != size:
         fault = (FindingKind.SIZE_DIFFERS, f"{found.size} bytes instead of the manifest's {size}")
         return Inspected(key, stored, fault)
-    if not _is_suspect(check, found, stored, sealed_sha256):
-        return Inspected(key, stored)
-    if check.reading != "all" and stored.facts.get("checksum"):
-        checksum, fault_of_store = _compare_checksums(archive, found, stored)
-        if checksum or fault_of_store:
-            return Inspected(key, stored, fault_of_store)
+    if sealed_sha256 == stored.sha256 and not _is_to_be_read(check):
+        etag_fits = found.etag is not None and found.etag == stored.facts.get("etag")
+        if etag_fits and check.reading != "checksums":
+            return Inspected(key, stored)
+        if _is_vouched_for(archive.checksum(found.key), stored):
+            return Inspected(key, stored, checksum_compared=True)
     return _read(archive, key, found, stored)
 
 
@@ -96,34 +101,35 @@ def read_manifest(archive: Archive, listed: Entry) -> StoredManifest | str:
         return str(error)
 
 
-def _is_suspect(check: Check, found: Entry, stored: StoredManifest, sealed_sha256: str | None) -> bool:
-    """Return whether only its bytes can show that an object is the manifest's."""
-    # An ETag is worth no more than the manifest that names it, and only a seal keeps that from being edited.
-    sealed = sealed_sha256 == stored.sha256
-    if check.reading == "all" or not sealed or found.etag is None or found.etag != stored.facts.get("etag"):
-        return True
-    return not isinstance(check.reading, str) and random.random() < check.reading
+def _is_to_be_read(check: Check) -> bool:
+    """Return whether an object is read although its manifest is the sealed one."""
+    return check.reading == "all" or (not isinstance(check.reading, str) and random.random() < check.reading)
 
 
-def _compare_checksums(
-    archive: Archive, found: Entry, stored: StoredManifest
-) -> tuple[bool, tuple[FindingKind, str] | None]:
-    """Return whether the store's checksums vouch for an object, and what is wrong if they show another one.
+def _is_vouched_for(kept: Mapping[str, str] | None, stored: StoredManifest) -> bool:
+    """Return whether the checksum that the store keeps proves that an object has the bytes of its sealed manifest.
 
-    A CRC shows damage, but vouches for nothing: other bytes with the same CRC are easily made.
+    Only SHA-256 does: other bytes with the same CRC are easily made. A copy has one of other parts, or of none. Where
+    it proves nothing, the object is read.
     """
-    kept = archive.checksums(found.key)
-    sha256, expected = kept.get("SHA256"), stored.facts["sha256"]
-    if sha256 is not None and sha256 != expected:
-        detail = f"its SHA-256 is {sha256} by the store's own checksum, the manifest's {expected}"
-        return False, (FindingKind.SHA256_DIFFERS, detail)
-    claimed = stored.facts["checksum"]
-    if isinstance(claimed, dict):
-        for algorithm, value in kept.items():
-            if claimed.get("algorithm") == algorithm and claimed.get("value") != value:
-                detail = f"its {algorithm} is {value} by the store's own checksum, the manifest's {claimed['value']!r}"
-                return False, (FindingKind.SHA256_DIFFERS, detail)
-    return sha256 is not None, None
+    if kept is None or kept["algorithm"] != "SHA256":
+        return False
+    sha256 = bytes.fromhex(stored.facts["sha256"])
+    claimed = stored.facts.get("checksum") or {}
+    # Of the whole object, of a single part, and of the parts in which it was uploaded.
+    known = [_base64(sha256), _base64(hashlib.sha256(sha256).digest())]
+    if claimed.get("algorithm") == "SHA256":
+        known.append(_hash(claimed.get("value", "")))
+    return _hash(kept["value"]) in known
+
+
+def _hash(checksum: str) -> str:
+    # The number of parts may follow.
+    return checksum.partition("-")[0]
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
 
 
 def _read(archive: Archive, key: str, found: Entry, stored: StoredManifest) -> Inspected:

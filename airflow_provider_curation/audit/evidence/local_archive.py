@@ -60,9 +60,9 @@ class LocalArchive:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
 
-    def checksums(self, key: str) -> Mapping[str, str]:
-        """Return nothing: a file system keeps no checksums."""
-        return {}
+    def checksum(self, key: str) -> Mapping[str, str] | None:
+        """Return ``None``: a file system keeps no checksums."""
+        return None
 
     def put_new(self, key: str, body: bytes) -> bool:
         """Write a small file unless there is one, and return whether it was written."""

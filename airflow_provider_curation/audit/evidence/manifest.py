@@ -53,6 +53,7 @@ class Manifest:
     :param size: bytes of the object.
     :param sha256: of the object.
     :param etag: of the object, as S3 gave it; it changes when S3 holds other bytes, and when the object is copied.
+    :param checksum: that S3 computed of the object and keeps (``algorithm``, ``type``, ``value``); ``None`` if none.
     :param version_id: of the object, in a bucket with versions.
     :param encryption: how S3 encrypted the object: ``algorithm``, ``kms_key_id``; empty if it did not say.
     :param object_lock: ``mode``, ``retain_until``, ``legal_hold``; empty without.
@@ -105,6 +106,7 @@ class Manifest:
     personal_data: PersonalData = field(default_factory=PersonalData)
     writer: str | None = None
     etag: str | None = None
+    checksum: dict[str, str] | None = None
     version_id: str | None = None
     encryption: dict[str, str] = field(default_factory=dict)
     object_lock: dict[str, Any] = field(default_factory=dict)

@@ -65,22 +65,25 @@ class Present:
     """What is at a key: an object, its manifest, both or neither.
 
     :param size: bytes of the object; ``None`` without one.
+    :param sha256: of the object's bytes; ``None`` if they were not read.
     :param manifest_sha256: of the manifest's file, also of one that cannot be read.
     """
 
     uri: str
     size: int | None = None
     etag: str | None = None
+    sha256: str | None = None
     manifest: StoredManifest | None = None
     manifest_sha256: str | None = None
 
     @property
     def intact(self) -> bool:
-        """Whether S3 holds the object that the manifest was written for, by its size and ETag."""
+        """Whether S3 holds the object of the manifest: by its size and ETag, and by its SHA-256 if it was read."""
         if self.manifest is None or self.size is None:
             return False
         facts = self.manifest.facts
-        return self.size == facts["size"] and self.etag is not None and self.etag == facts.get("etag")
+        alike = self.size == facts["size"] and self.etag is not None and self.etag == facts.get("etag")
+        return alike and self.sha256 in (None, facts["sha256"])
 
 
 def check_replacement(present: Present, plan: Plan, held: Held | None = None) -> None:

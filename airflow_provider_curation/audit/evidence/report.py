@@ -24,6 +24,7 @@ class Totals:
     :param manifests: manifests of the period that were read.
     :param objects_read: objects that were read to their end; ``bytes_read`` are theirs.
     :param contents_unread: those whose content is in a format that cannot be compared with the manifest.
+    :param checksums_compared: objects whose SHA-256 the store itself gave, in place of reading them.
     :param recounted: windows that the server was asked to count again.
     """
 
@@ -31,11 +32,13 @@ class Totals:
     objects_read: int = 0
     bytes_read: int = 0
     contents_unread: int = 0
+    checksums_compared: int = 0
     recounted: int = 0
     _events: Counter[Series] = field(default_factory=Counter)
 
     def add_reading(self, inspected: Inspected) -> None:
-        """Count in an object, if it was read."""
+        """Count in an object, if it was read or its checksum was compared."""
+        self.checksums_compared += inspected.checksum_compared
         if inspected.bytes_read is not None:
             self.objects_read += 1
             self.bytes_read += inspected.bytes_read
@@ -150,6 +153,8 @@ class Report:
             what += f", {totals.objects_read:,} objects read ({totals.bytes_read:,} bytes)"
         if totals.contents_unread:
             what += f", of {totals.contents_unread:,} of them only size and SHA-256"
+        if totals.checksums_compared:
+            what += f", {totals.checksums_compared:,} compared by the store's own SHA-256"
         if totals.recounted:
             what += f", {totals.recounted:,} windows counted again"
         where = printable(self.prefix) or "The whole archive"
@@ -178,6 +183,7 @@ class Report:
             "manifests": self.totals.manifests,
             "events": self.totals.events(),
             "objects_read": self.totals.objects_read,
+            "checksums_compared": self.totals.checksums_compared,
             "recounted": self.totals.recounted,
             "server": self.server,
             "other_servers": list(self.other_servers),

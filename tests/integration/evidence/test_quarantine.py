@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -42,6 +43,28 @@ def test_altered_bytes_are_kept(root: str, same_size: bool, server: Simulator, b
     why = replaced.pop("why")
     assert replaced == {"size": len(altered), "etag": etag, "kept_at": kept_at}
     assert ("ETag was" if same_size else f"had 7 bytes instead of the manifest's {len(whole)}") in why
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_bytes_are_read_although_size_and_etag_are_the_manifests(late: bool, server: Simulator, bucket: Bucket) -> None:
+    """Whoever can edit a manifest can edit the ETag in it, and not every store's ETag depends on the bytes."""
+    result = export(bucket)
+    key, whole = result["key"], bucket.body(result["key"])
+    altered = whole[:-1] + b"?"
+    etag = put(bucket, key, altered)
+    manifest = {**bucket.manifest(key), "etag": etag}
+    if late:
+        # As if an event had come since, so that the bytes differ anyway.
+        manifest["events_read"] -= 1
+    put(bucket, result["manifest_key"], json.dumps(manifest).encode())
+
+    assert export(bucket)["uploaded"] is True
+
+    replaced = bucket.manifest(key)["replaced"]
+    sha256 = hashlib.sha256(altered).hexdigest()
+    assert replaced["why"] == f"the object's SHA-256 was {sha256} instead of the manifest's {result['sha256']}"
+    assert (bucket.body(key), bucket.body(replaced["kept_at"])) == (whole, altered)
+    assert export(bucket)["uploaded"] is False
 
 
 def test_an_unreadable_manifest_is_kept(server: Simulator, bucket: Bucket) -> None:

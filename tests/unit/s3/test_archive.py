@@ -107,9 +107,9 @@ def reading_in_pieces(client: Mock, fault: Exception) -> None:
     list(archive_of(client).chunks("curation/k"))
 
 
-def asking_for_checksums(client: Mock, fault: Exception) -> None:
+def asking_for_a_checksum(client: Mock, fault: Exception) -> None:
     client.head_object.side_effect = fault
-    archive_of(client).checksums("curation/k")
+    archive_of(client).checksum("curation/k")
 
 
 def writing(client: Mock, fault: Exception) -> None:
@@ -132,7 +132,7 @@ CALLS = [
     reading,
     reading_on,
     reading_in_pieces,
-    asking_for_checksums,
+    asking_for_a_checksum,
     writing,
     writing_what_is_new,
     locking,

@@ -91,6 +91,7 @@ def a_try(name: str, content: bytes, signed: bool = False) -> Callable[[Client],
         target._token = name
         vars(target)["_client"] = client
         vars(target)["_claim"] = Claim(client, BUCKET, MANIFEST + ".claims/", name, renew_every=-1, patience=0)
+        # Without read_back(): it writes nothing, and begin() notices what has changed since.
         present = target.present()
         before = present.manifest
         if before is not None and present.intact and before.facts["sha256"] == sha256(content):
