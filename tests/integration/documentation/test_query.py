@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +16,10 @@ import pytest
 import sqlglot
 
 from airflow_provider_curation.audit.exporting import parquet
-from airflow_provider_curation.s3.location import DEFAULT_KEY
-from tests.support.exports import START, Bucket, export, s3_client, simulated, truth_jsonl
+from tests.support.copied_archive import CopiedArchive
+from tests.support.exports import START
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
-DAY = timedelta(days=1)
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("documentation")]
 
@@ -36,63 +34,24 @@ def page() -> ModuleType:
     return module
 
 
-class Archive:
-    """A copy of an archive in a folder, and the events that the server really had."""
-
-    def __init__(self, folder: Path, events: list[dict[str, Any]], dry_run: list[dict[str, Any]]) -> None:
-        self.root, self.events, self.dry_run = str(folder), events, dry_run
-        [instance] = folder.glob("instance=*")
-        self.server = instance.name.removeprefix("instance=")
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, s3_url: str, aws_default: None) -> Iterator[Archive]:
-    folder = tmp_path_factory.mktemp("archive")
-    bucket = Bucket.create(s3_client(s3_url), "queried-archive")
-    with simulated(events=900, page_size=500) as server:
-        for day in range(2):
-            window = {"start": START + day * DAY, "end": START + (day + 1) * DAY}
-            for dry_run in (False, True):
-                for file_format in ("jsonl", "parquet"):
-                    export(
-                        bucket,
-                        file_format=file_format,
-                        dry_run=dry_run,
-                        s3_prefix="curation",
-                        s3_key=DEFAULT_KEY,
-                        **window,
-                    )
-        truth = [
-            [json.loads(line) for line in truth_jsonl(server, dry_run=dry_run).splitlines()]
-            for dry_run in (False, True)
-        ]
-    for key in bucket.objects():
-        path = folder / key.removeprefix("curation/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bucket.body(key))
-    yield Archive(folder, *truth)
-    bucket.clear()
-    bucket.client.delete_bucket(Bucket=bucket.name)
-
-
 def counted(events: list[dict[str, Any]], field: str) -> dict[str, int]:
     return dict(Counter(event[field] for event in events))
 
 
-def test_duckdb_reads_both_formats_alike(page: ModuleType, archive: Archive) -> None:
+def test_duckdb_reads_both_formats_alike(page: ModuleType, archive: CopiedArchive) -> None:
     blocked = counted([event for event in archive.events if event["action"] == "blocked"], "package_type")
     expected = sorted(blocked.items(), key=lambda each: (-each[1], each[0]))
     assert page.duckdb_parquet(archive.root) == expected == page.duckdb_jsonl(archive.root)
 
 
-def test_whole_folders_are_read_without_manifests(page: ModuleType, archive: Archive) -> None:
+def test_whole_folders_are_read_without_manifests(page: ModuleType, archive: CopiedArchive) -> None:
     expected = counted(archive.events, "action")
     assert page.polars_counts(archive.root) == expected
     assert page.pandas_counts(archive.root, archive.server) == expected
     assert page.pyarrow_counts(archive.root, archive.server) == expected
 
 
-def test_a_month_becomes_one_file(page: ModuleType, archive: Archive, tmp_path: Path) -> None:
+def test_a_month_becomes_one_file(page: ModuleType, archive: CopiedArchive, tmp_path: Path) -> None:
     target = str(tmp_path / "month.parquet")
     page.compact(archive.root, f"{START:%Y-%m}", target)
     ids = [number for (number,) in duckdb.sql(f"select id from '{target}' order by id").fetchall()]
@@ -106,7 +65,7 @@ def questions() -> tuple[str, list[tuple[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def database(archive: Archive) -> Iterator[duckdb.DuckDBPyConnection]:
+def database(archive: CopiedArchive) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
     connection.execute(questions()[0].replace("ROOT", archive.root))
     yield connection
@@ -121,7 +80,7 @@ def test_there_are_ten_questions() -> None:
     assert [question.split(".")[0] for question, _ in questions()[1]] == [str(number) for number in range(1, 11)]
 
 
-def test_questions_of_counts(database: duckdb.DuckDBPyConnection, archive: Archive) -> None:
+def test_questions_of_counts(database: duckdb.DuckDBPyConnection, archive: CopiedArchive) -> None:
     blocked = [event for event in archive.events if event["action"] == "blocked"]
     assert sum(row[2] for row in answer(database, 1)) == len(blocked) > 0
     versions = Counter((event["package_type"], event["package_name"], event["package_version"]) for event in blocked)
@@ -138,7 +97,7 @@ def by_policy(events: list[dict[str, Any]], action: str | None = None) -> list[t
     return [(e, policy) for e in events if action in (None, e["action"]) for policy in e["policies"] or ()]
 
 
-def test_questions_of_policies(database: duckdb.DuckDBPyConnection, archive: Archive) -> None:
+def test_questions_of_policies(database: duckdb.DuckDBPyConnection, archive: CopiedArchive) -> None:
     would = {(policy["policy_name"], event["id"]) for event, policy in by_policy(archive.dry_run)}
     assert {row[0]: row[1] for row in answer(database, 3)} == dict(Counter(name for name, _ in would))
     bypassed = [(event["id"], policy["policy_name"]) for event, policy in by_policy(archive.events, "approved")]
@@ -147,7 +106,7 @@ def test_questions_of_policies(database: duckdb.DuckDBPyConnection, archive: Arc
     assert sum(row[1] + row[2] for row in answer(database, 8)) == len(pairs) > 0
 
 
-def test_questions_of_people_and_packages(database: duckdb.DuckDBPyConnection, archive: Archive) -> None:
+def test_questions_of_people_and_packages(database: duckdb.DuckDBPyConnection, archive: CopiedArchive) -> None:
     user = min(event["username"] for event in archive.events if event["username"])
     assert len(answer(database, 9)) == sum(event["username"] == user for event in archive.events)
     malicious = {
@@ -159,7 +118,7 @@ def test_questions_of_people_and_packages(database: duckdb.DuckDBPyConnection, a
     assert all(row[5] > timedelta(0) for row in answer(database, 4))
 
 
-def test_coverage_comes_from_manifests_alone(database: duckdb.DuckDBPyConnection, archive: Archive) -> None:
+def test_coverage_comes_from_manifests_alone(database: duckdb.DuckDBPyConnection, archive: CopiedArchive) -> None:
     rows = answer(database, 10)
     assert len(rows) == 8
     assert all(row[5] for row in rows)
