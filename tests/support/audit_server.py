@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import IO, Any
 
 from airflow_provider_curation.audit.api.client import AuditClient
@@ -30,13 +32,17 @@ Answer = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives the next of the server's answers, the last one for ever."""
+    """Gives the next of the server's answers, the last one for ever; a redirect of a path comes first."""
 
     protocol_version = "HTTP/1.1"
     server: Server
 
     def do_GET(self) -> None:
         self.server.seen.append((self.path, dict(self.headers.items())))
+        self.server.connections.add(self.client_address[1])
+        if redirect := self.server.redirects.get(self.path):
+            status, location = redirect
+            return self.give(status, b"{}", {"Location": location})
         answers = self.server.answers
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         answer(self)
@@ -53,13 +59,24 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    """Answers byte by byte what a test chooses, on a real socket; everything else is for the simulator."""
+
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[Answer] = []
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.answers: list[Answer] = [ok(b"{}")]
+        #: Where each path leads to, and with which status.
+        self.redirects: dict[str, tuple[int, str]] = {}
+        #: The path and the headers of each request.
         self.seen: list[tuple[str, dict[str, str]]] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        #: The ports that requests came from: one for each connection.
+        self.connections: set[int] = set()
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server_port}"
         #: Ends the answers that never end.
         self.closing = threading.Event()
 
@@ -67,34 +84,29 @@ class Server(ThreadingHTTPServer):
         """Say nothing: broken connections are what is tested."""
 
 
-class RawServer:
-    """Sends the bytes of its answer, whatever they are, to each request, and closes the connection."""
+@contextmanager
+def serving(certificate: Path | None = None) -> Iterator[Server]:
+    """Run a server, over HTTPS if there is a certificate."""
+    server = Server(certificate)
+    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
-    def __init__(self) -> None:
-        self.answer = b""
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection, suppress(OSError):
-                connection.settimeout(5)
-                asked = b""
-                while b"\r\n\r\n" not in asked and (part := connection.recv(65536)):
-                    asked += part
-                connection.sendall(self.answer)
-                connection.shutdown(socket.SHUT_WR)
+def raw(answer: bytes) -> Answer:
+    """Send these bytes, whatever they are, and close the connection."""
 
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(10)
+    def send(handler: Handler) -> None:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+
+    return send
 
 
 def ok(body: bytes = EMPTY, status: int = 200, **headers: str) -> Answer:

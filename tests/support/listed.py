@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import IO, Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.api.retry import Outages
@@ -25,9 +24,7 @@ from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
 from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.window import Window
-
-#: Machines that run other tests beside these are slow.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests.support.unhurried import Unhurried
 
 DAY = Window.parse("2026-03-09T00:00:00Z", "2026-03-10T00:00:00Z")
 FORTNIGHT = Window.parse("2026-03-01T00:00:00Z", "2026-03-15T00:00:00Z")
@@ -44,13 +41,6 @@ COLUMNS = [
 
 _T = TypeVar("_T")
 Event = dict[str, Any]
-
-
-class Unhurried(threading.Event):
-    """Lets a reader that would wait go on at once."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self.is_set()
 
 
 def event(number: int, policies: int = 0, action: str | None = None, **fields: Any) -> Event:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import datetime, timedelta
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.api.query import Query
@@ -25,19 +24,10 @@ from airflow_provider_curation.audit.pages.page import EndInclusiveError, EventK
 from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.reading.source import Counted
 from airflow_provider_curation.audit.window import Window, format_utc
-
-#: Machines that run other tests beside these are slow.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests.support.unhurried import Unhurried
 
 WEEK = Window.parse("2026-03-02T00:00:00Z", "2026-03-08T00:00:00Z")  # 144 hours: one request
 MONTH = Window.parse("2026-02-01T00:00:00Z", "2026-03-03T00:00:00Z")
-
-
-class Unhurried(threading.Event):
-    """Lets a reader that would wait go on at once."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self.is_set()
 
 
 @dataclass(frozen=True, order=True)

@@ -25,7 +25,7 @@ from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Redactor
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import BearerAuth, PlatformSession
-from tests.support.audit_server import EMPTY, TOKEN, RawServer, Server, fault, make_client, ok, read, read_bytes
+from tests.support.audit_server import EMPTY, TOKEN, Server, fault, make_client, ok, raw, read, read_bytes
 from tests.support.effort import effort
 
 #: Machines that run other tests beside these are slow; one server serves every example.
@@ -215,16 +215,16 @@ def said_of(client: AuditClient, work: Callable[[AuditClient], object]) -> str:
 @settings(UNHURRIED, max_examples=effort(25, 400))
 @given(SECRETS, st.booleans(), st.sampled_from(PLACES), st.data())
 def test_no_echo_reaches_an_error_a_log_or_a_traceback(
-    raw_server: RawServer, secret: str, basic: bool, place: str, data: st.DataObject
+    server: Server, secret: str, basic: bool, place: str, data: st.DataObject
 ) -> None:
     auth = HTTPBasicAuth(b"ana", secret.encode()) if basic else BearerAuth(secret)
     sent = {"password": secret}
     if basic:
         sent["Basic value"] = b64encode(f"ana:{secret}".encode()).decode()
     form = data.draw(st.sampled_from([each for value in sent.values() for each in forms(value).values()]))
-    raw_server.answer = echo(place, form)
+    server.answers = [raw(echo(place, form))]
     quick = RetryPolicy(attempts=2, first_wait=0.0001, longest_wait=0.0001)
-    client = AuditClient(PlatformSession(auth=auth, trust_env=False), raw_server.url, retry=quick, timeout=(5.0, 1.0))
+    client = AuditClient(PlatformSession(auth=auth, trust_env=False), server.url, retry=quick, timeout=(5.0, 1.0))
     for work in (read, read_bytes, is_entitled):
         said = visible(said_of(client, work))
         for value in sent.values():
@@ -279,11 +279,11 @@ MUTANTS = effort(40, 1000)
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_every_mutant_of_an_answer_is_read_or_named(raw_server: RawServer, part: int) -> None:
+def test_every_mutant_of_an_answer_is_read_or_named(server: Server, part: int) -> None:
     session = PlatformSession(auth=BearerAuth(TOKEN), trust_env=False, answer_deadline=5.0)
-    client = AuditClient(session, raw_server.url, retry=RetryPolicy(attempts=1), timeout=(5.0, 2.0))
+    client = AuditClient(session, server.url, retry=RetryPolicy(attempts=1), timeout=(5.0, 2.0))
     for seed in range(part * MUTANTS, (part + 1) * MUTANTS):
-        raw_server.answer = mutant(Random(seed))
+        server.answers = [raw(mutant(Random(seed)))]
         for work in (read, read_bytes, is_entitled):
             try:
                 work(client)

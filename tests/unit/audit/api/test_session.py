@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,61 +18,11 @@ from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import BearerAuth, PlatformSession
 from airflow_provider_curation.audit.errors import RedirectedError, TlsError
 from airflow_provider_curation.audit.window import Window
+from tests.support.audit_server import Server, serving
 
 TOKEN = "made-up-token"
 HEADERS = {"X-Gateway": "made-up-gateway-secret"}
 REDIRECTS = [301, 302, 303, 307, 308]
-
-
-class Seen:
-    """A server's address, and the requests that it got: the path and the headers of each."""
-
-    def __init__(self, port: int, scheme: str = "http") -> None:
-        self.port = port
-        self.url = f"{scheme}://127.0.0.1:{port}"
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        #: The ports that they came from: one a connection.
-        self.connections: set[int] = set()
-        #: Where each path leads to, and with which status.
-        self.redirects: dict[str, tuple[int, str]] = {}
-
-
-@contextmanager
-def serving(certificate: Path | None = None) -> Iterator[Seen]:
-    """A server that answers GET with an empty object, or with a redirect."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            seen.connections.add(self.client_address[1])
-            seen.requests.append((self.path, dict(self.headers)))
-            status, location = seen.redirects.get(self.path, (200, ""))
-            self.send_response(status)
-            if location:
-                self.send_header("Location", location)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.handle_error = lambda request, address: None  # type: ignore[assignment, method-assign]  # refused handshakes
-    seen = Seen(server.server_address[1], "https" if certificate else "http")
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -84,18 +30,6 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[Seen]:
-    with serving() as seen:
-        yield seen
-
-
-@pytest.fixture
-def other() -> Iterator[Seen]:
-    with serving() as seen:
-        yield seen
 
 
 def session(**settings: Any) -> PlatformSession:
@@ -108,12 +42,12 @@ def session(**settings: Any) -> PlatformSession:
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("auth", [BearerAuth(TOKEN), HTTPBasicAuth("ana", "made-up")], ids=["Bearer", "Basic"])
 @pytest.mark.parametrize("place", ["another port", "another name", "another scheme", "without a scheme"])
-def test_nothing_is_sent_to_another_host(server: Seen, other: Seen, status: int, auth: Any, place: str) -> None:
+def test_nothing_is_sent_to_another_host(server: Server, other: Server, status: int, auth: Any, place: str) -> None:
     location = {
         "another port": f"{other.url}/login",
-        "another name": f"http://localhost:{server.port}/login",
-        "another scheme": f"https://127.0.0.1:{server.port}/login",
-        "without a scheme": f"//127.0.0.1:{other.port}/login",
+        "another name": f"http://localhost:{server.server_port}/login",
+        "another scheme": f"https://127.0.0.1:{server.server_port}/login",
+        "without a scheme": f"//127.0.0.1:{other.server_port}/login",
     }[place]
     server.redirects["/xray"] = (status, location)
 
@@ -121,32 +55,32 @@ def test_nothing_is_sent_to_another_host(server: Seen, other: Seen, status: int,
         answer = session_.get(f"{server.url}/xray")
 
     assert answer.status_code == status
-    assert [path for path, _ in server.requests] == ["/xray"]
-    assert other.requests == []
+    assert [path for path, _ in server.seen] == ["/xray"]
+    assert other.seen == []
 
 
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("location", ["/moved", "{url}/moved", "//127.0.0.1:{port}/moved"])
-def test_a_redirect_on_the_same_host_is_followed(server: Seen, status: int, location: str) -> None:
-    server.redirects["/xray"] = (status, location.format(url=server.url, port=server.port))
+def test_a_redirect_on_the_same_host_is_followed(server: Server, status: int, location: str) -> None:
+    server.redirects["/xray"] = (status, location.format(url=server.url, port=server.server_port))
 
     with session() as session_:
         answer = session_.get(f"{server.url}/xray")
 
     assert answer.status_code == 200
-    assert [path for path, _ in server.requests] == ["/xray", "/moved"]
-    for _, headers in server.requests:
+    assert [path for path, _ in server.seen] == ["/xray", "/moved"]
+    for _, headers in server.seen:
         assert headers["Authorization"] == f"Bearer {TOKEN}"
         assert headers["X-Gateway"] == HEADERS["X-Gateway"]
 
 
-def test_a_redirect_by_way_of_the_same_host_ends_there(server: Seen, other: Seen) -> None:
+def test_a_redirect_by_way_of_the_same_host_ends_there(server: Server, other: Server) -> None:
     server.redirects |= {"/xray": (302, "/moved"), "/moved": (302, f"{other.url}/login")}
 
     with session() as session_:
         assert session_.get(f"{server.url}/xray").status_code == 302
-    assert [path for path, _ in server.requests] == ["/xray", "/moved"]
-    assert other.requests == []
+    assert [path for path, _ in server.seen] == ["/xray", "/moved"]
+    assert other.seen == []
 
 
 class _Everywhere(dict[str, tuple[int, str]]):
@@ -160,37 +94,37 @@ class _Everywhere(dict[str, tuple[int, str]]):
         return self._to
 
 
-def ask(session_: PlatformSession, server: Seen) -> Any:
+def ask(session_: PlatformSession, server: Server) -> Any:
     """One question of the client, asked once."""
     client = AuditClient(session_, server.url, retry=RetryPolicy(attempts=1), secrets=(TOKEN,))
     query = Query(Window.parse("2026-03-09T00:00:00Z", "2026-03-10T00:00:00Z"), 1)
     return client.read_json(query, lambda body: body)
 
 
-def test_the_client_names_a_redirect_to_another_host(server: Seen, other: Seen) -> None:
+def test_the_client_names_a_redirect_to_another_host(server: Server, other: Server) -> None:
     server.redirects = _Everywhere(302, f"{other.url}/login?with={TOKEN}")
 
     with session() as session_, pytest.raises(RedirectedError) as error:
         ask(session_, server)
 
-    assert len(server.requests) == 1
-    assert other.requests == []
+    assert len(server.seen) == 1
+    assert other.seen == []
     assert error.value.status == 302
     assert TOKEN not in str(error.value)
 
 
 @pytest.mark.parametrize("location", ["http://[", "http://127.0.0.1:port/", "://", ""])
-def test_a_location_that_is_no_address_is_not_followed(server: Seen, location: str) -> None:
+def test_a_location_that_is_no_address_is_not_followed(server: Server, location: str) -> None:
     server.redirects["/xray"] = (302, location or "#")
     with session() as session_:
         answer = session_.get(f"{server.url}/xray", allow_redirects=location not in ("", "://"))
     assert answer.status_code == 302
-    assert len(server.requests) == 1
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("auth", [BearerAuth(TOKEN), HTTPBasicAuth("ana", "made-up")], ids=["Bearer", "Basic"])
 def test_a_redirect_never_takes_credentials_from_netrc(
-    server: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Any
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Any
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login other password other\n")
@@ -200,36 +134,36 @@ def test_a_redirect_never_takes_credentials_from_netrc(
     with session(auth=auth) as session_:
         session_.get(f"{server.url}/xray")
 
-    before, after = (headers["Authorization"] for _, headers in server.requests)
+    before, after = (headers["Authorization"] for _, headers in server.seen)
     assert before == after
 
 
-def test_a_location_that_is_not_utf_8_is_not_followed(server: Seen) -> None:
+def test_a_location_that_is_not_utf_8_is_not_followed(server: Server) -> None:
     server.redirects["/xray"] = (302, "/caf\xe9")
     with session() as session_:
         assert session_.get(f"{server.url}/xray").status_code == 302
-    assert len(server.requests) == 1
+    assert len(server.seen) == 1
 
 
 # What is sent
 
 
-def test_no_content_type_and_no_cookie_of_another_host(server: Seen) -> None:
+def test_no_content_type_and_no_cookie_of_another_host(server: Server) -> None:
     with session() as session_:
         session_.get(f"{server.url}/xray", params={"a": "b"})
 
-    [(path, headers)] = server.requests
+    [(path, headers)] = server.seen
     assert path == "/xray?a=b"
     assert "Content-Type" not in headers
     assert "Content-Length" not in headers
     assert headers["Accept-Encoding"] == "gzip"
 
 
-def test_connections_are_kept(server: Seen) -> None:
+def test_connections_are_kept(server: Server) -> None:
     with session(connections=1) as session_:
         for _ in range(3):
             session_.get(f"{server.url}/xray")
-    assert len(server.requests) == 3
+    assert len(server.seen) == 3
     assert len(server.connections) == 1
 
 
@@ -308,7 +242,7 @@ def test_whose_certificates_count(
         else:
             with pytest.raises(requests.exceptions.SSLError):
                 session_.get(f"{server.url}/xray")
-        assert len(server.requests) == accepted
+        assert len(server.seen) == accepted
 
 
 def test_one_request_may_say_otherwise(certificates: Callable[[str], Path]) -> None:
@@ -324,18 +258,18 @@ def test_the_client_names_a_certificate_that_is_refused(certificates: Callable[[
 # Proxies
 
 
-def fetched_through(proxy: Seen, session_: PlatformSession) -> bool:
+def fetched_through(proxy: Server, session_: PlatformSession) -> bool:
     answer = session_.get("http://acme.example/xray")
     assert answer.status_code == 200
-    return [path for path, _ in proxy.requests] == ["http://acme.example/xray"]
+    return [path for path, _ in proxy.seen] == ["http://acme.example/xray"]
 
 
-def test_the_connections_proxy_is_used(server: Seen) -> None:
+def test_the_connections_proxy_is_used(server: Server) -> None:
     with session(proxies={"http": server.url}) as session_:
         assert fetched_through(server, session_)
 
 
-def test_the_environments_proxy_is_used(server: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.url)
     monkeypatch.setenv("http_proxy", server.url)
     with session() as session_:
@@ -343,18 +277,18 @@ def test_the_environments_proxy_is_used(server: Seen, monkeypatch: pytest.Monkey
 
 
 def test_the_connections_proxy_wins_over_the_environments(
-    server: Seen, other: Seen, monkeypatch: pytest.MonkeyPatch
+    server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", other.url)
     with session(proxies={"http": server.url}) as session_:
         assert fetched_through(server, session_)
-    assert other.requests == []
+    assert other.seen == []
 
 
 def test_an_environment_that_is_not_trusted_has_no_proxy(
-    server: Seen, other: Seen, monkeypatch: pytest.MonkeyPatch
+    server: Server, other: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", other.url)
     with session(trust_env=False) as session_:
         assert session_.get(f"{server.url}/xray").status_code == 200
-    assert other.requests == []
+    assert other.seen == []

@@ -42,7 +42,6 @@ from tests.support.listed import (
     COLUMNS,
     DAY,
     FORTNIGHT,
-    UNHURRIED,
     Client,
     day_of,
     event,
@@ -53,6 +52,7 @@ from tests.support.listed import (
     unpacked,
     unzipped,
 )
+from tests.support.unhurried import UNHURRIED
 
 # JSONL
 

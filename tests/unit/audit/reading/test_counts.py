@@ -21,16 +21,8 @@ from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page
 from airflow_provider_curation.audit.reading import source as source_module
 from airflow_provider_curation.audit.reading.source import Counted
 from airflow_provider_curation.audit.window import Window
-from tests.support.pages import (
-    MONTH,
-    UNHURRIED,
-    WEEK,
-    Event,
-    Source,
-    keys,
-    read,
-    spread,
-)
+from tests.support.pages import MONTH, WEEK, Event, Source, keys, read, spread
+from tests.support.unhurried import UNHURRIED
 
 
 def test_a_count_that_differs_afterwards_is_an_error() -> None:

@@ -15,15 +15,8 @@ import pytest
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.window import Window
-from tests.support.pages import (
-    WEEK,
-    Event,
-    Source,
-    Unhurried,
-    keys,
-    read,
-    spread,
-)
+from tests.support.pages import WEEK, Event, Source, keys, read, spread
+from tests.support.unhurried import Unhurried
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 4, 8])

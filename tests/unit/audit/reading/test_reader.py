@@ -25,21 +25,8 @@ from airflow_provider_curation.audit.errors import (
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.window import Window
-from tests.support.pages import (
-    MONTH,
-    UNHURRIED,
-    WEEK,
-    Event,
-    Source,
-    Unhurried,
-    bound,
-    histories,
-    keys,
-    read,
-    read_all,
-    shorts,
-    spread,
-)
+from tests.support.pages import MONTH, WEEK, Event, Source, bound, histories, keys, read, read_all, shorts, spread
+from tests.support.unhurried import UNHURRIED, Unhurried
 
 
 @settings(UNHURRIED, max_examples=120)

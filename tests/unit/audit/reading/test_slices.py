@@ -15,18 +15,8 @@ from hypothesis import strategies as st
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.window import Window
-from tests.support.pages import (
-    UNHURRIED,
-    WEEK,
-    Event,
-    Source,
-    Unhurried,
-    bound,
-    keys,
-    read,
-    read_all,
-    spread,
-)
+from tests.support.pages import WEEK, Event, Source, bound, keys, read, read_all, spread
+from tests.support.unhurried import UNHURRIED, Unhurried
 
 
 @pytest.mark.parametrize("number", [0, 1, 1999, 2000, 2001, 3999, 20_000, 20_001, 50_000])
