@@ -7,13 +7,13 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_curation.audit.api.query import Query
-from airflow_provider_curation.audit.api.retry import Outages
+from airflow_provider_curation.audit.api.client import AuditClient
+from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.evidence.archive import Entry, TooLargeError
 from airflow_provider_curation.audit.evidence.chain import Trust
 from airflow_provider_curation.audit.evidence.dsse import Signer
@@ -26,10 +26,10 @@ from airflow_provider_curation.audit.evidence.statement import Purpose
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport
 from airflow_provider_curation.audit.ids_digest import IdsDigest
-from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
+from airflow_provider_curation.simulator.adapter import SimulatorAdapter
 from airflow_provider_curation.transfers.export_job import new_manifest
 from tests.support.keys import ED25519
 
@@ -117,30 +117,17 @@ class MemoryArchive:
         self.objects[key] = body
 
 
-class TruthClient:
-    """Answers what a client is asked, without HTTP, from a simulated tenant's events."""
-
-    throttled = False
-    limits = Limits()
-    outages = Outages()
+class TruthClient(AuditClient):
+    """The client of a simulated tenant, without sockets."""
 
     def __init__(self, events: int, period: Window) -> None:
-        self._truth = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))
-
-    def read_path(self, asked: Any, decode: Callable[[bytes], Any]) -> Any:
-        """Answer whether the server is entitled."""
-        return decode(b'{"entitled":true}')
-
-    def read_json(self, query: Query, decode: Callable[[bytes], Any], stop: threading.Event | None = None) -> Any:
-        lines = list(self._truth.truth_lines(query.window.start, query.window.end, query.dry_run))
-        total = len(lines)
-        if query.direction == "desc":
-            lines.reverse()
-        lines = lines[query.offset : query.offset + query.num_of_rows]
-        return decode(b'{"data":[' + b",".join(lines) + b'],"meta":{"total_count":%d}}' % total)
+        self._tenant = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))
+        session = PlatformSession(trust_env=False)
+        session.mount("http://", SimulatorAdapter(self._tenant.app))
+        super().__init__(session, "http://curation.example")
 
     def count(self, window: Window, dry_run: bool) -> int:
-        return self._truth.count(window.start, window.end, dry_run)
+        return self._tenant.count(window.start, window.end, dry_run)
 
 
 class Exporter:
@@ -161,7 +148,7 @@ class Exporter:
 
     def export(self, archive: MemoryArchive, window: Window, *, dry_run: bool = False, key: str | None = None) -> str:
         key = key or self.key(window, dry_run)
-        export = WindowExport(self.client, window, FileFormat("jsonl", "gzip"), dry_run=dry_run, concurrency=1)  # type: ignore[arg-type]
+        export = WindowExport(self.client, window, FileFormat("jsonl", "gzip"), dry_run=dry_run, concurrency=1)
         archive.objects[key] = export.open().read()
         stored = {"etag": archive.etag(key), "version_id": None, "encryption": {}}
         target = SimpleNamespace(bucket="audit-archive", key=key, stored=lambda: stored)
