@@ -1,4 +1,4 @@
-"""The demo's second DAG: a package is blocked, and somebody is told."""
+"""The demo's second DAG: a package is blocked, and an alert goes out."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ _SHOWN = 8
 
 
 def show_alert(airflow: Child, tenant: Simulator, title: Callable[[str], None]) -> bool:
-    """Block a package, run the DAG that alerts, and return whether its alert is correct."""
+    """Block a package, run the DAG that alerts, and return whether the alert is correct."""
     policies = [{"policy_name": "no-malware", "policy_id": 7, "condition_category": "security"}]
     now = datetime.now(timezone.utc)
     tenant.insert(now, action="blocked", package_type="npm", package_name=_PACKAGE, policies=policies)
-    # A run every ten minutes; this one's interval is the ten minutes that are just over.
+    # The DAG runs every ten minutes; the interval of this run is the ten minutes that just ended.
     end = now.replace(minute=now.minute // 10 * 10, second=0, microsecond=0)
     command = ("dags", "test", DAG_ID, f"{end:%Y-%m-%dT%H:%M:%S+00:00}")
-    title(f"4. airflow {' '.join(command)}")
-    print(
-        f"Meanwhile the tenant's developers went on; npm {_PACKAGE} was blocked at {now:%H:%M:%S}. From the logs of the"
-    )
-    print("sensor, and of the task that alerts:")
+    title(f"6. airflow {' '.join(command)}")
+    print(f"Meanwhile a developer asked for npm {_PACKAGE}, which was blocked at {now:%H:%M:%S}. From the logs of the")
+    print("sensor and of the task that alerts:")
     said: list[str] = []
 
     def tell(seconds: float, line: str) -> None:
@@ -39,12 +37,14 @@ def show_alert(airflow: Child, tenant: Simulator, title: Callable[[str], None]) 
 
     airflow.run(*command, tell=tell)
     if len(said) > _SHOWN:
-        print(f"        ({len(said)} lines in all)")
+        print(f"        ({len(said)} lines in total)")
     alert = [line for line in said if re.match(r"\d+ packages were blocked", line)]
     since = end - timedelta(minutes=15)
     blocked = [event for event in tenant.truth(since, now + timedelta(minutes=1)) if event["action"] == "blocked"]
     true = [int(line.split()[0]) for line in alert] == [len(blocked)] and any(_PACKAGE in line for line in said)
     verdict = "true  " if true else "UNTRUE"
-    told = f"The alert names {len(blocked)} packages, as many as were blocked since {since:%H:%M} UTC, with this one."
+    told = (
+        f"The alert names {len(blocked)} packages: all that were blocked since {since:%H:%M} UTC, including this one."
+    )
     print(f"\n{verdict}  {told}", flush=True)
     return true

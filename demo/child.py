@@ -1,4 +1,4 @@
-"""Airflow as a child process: its whole log in a file, and the lines of this provider's tasks for people to read."""
+"""Airflow as a child process: its whole log goes to a file, and the lines of this provider's tasks to the user."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from types import TracebackType
 _OURS = re.compile(r"(?P<level>[A-Z]+) \[[\w.]*(?:airflow_provider_curation|curation_blocked)[\w.]*\] (?P<text>.*)")
 #: Lines that say what went wrong.
 _FAULTS = re.compile(r"error|exception|failed", re.IGNORECASE)
-#: What a person or a supervisor ends the demo with.
+#: The signals with which a user or a supervisor ends the demo.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP_SECONDS = 3.0
 
 
 class AirflowFailed(Exception):
-    """An `airflow` command did not end well."""
+    """An `airflow` command failed."""
 
 
 class Child:
     """Runs `airflow` commands one after the other; none of their processes outlives it.
 
-    :param log: where all that they print goes.
+    :param log: the file for everything they print.
     """
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
@@ -41,13 +41,13 @@ class Child:
     def run(self, *command: str, tell: Callable[[float, str], None] | None = None) -> None:
         """Run a command to its end.
 
-        :param tell: is called with the seconds since the start and the text of each of this provider's log lines.
+        :param tell: called with the seconds since the start and the text of each log line of this provider.
         :raises AirflowFailed: if its exit status is not 0.
         """
         started = time.monotonic()
         last: deque[str] = deque(maxlen=200)
         with _held_back():
-            # A session of its own: Ctrl-C in the terminal comes to the demo alone, which then ends this group.
+            # In a session of its own: Ctrl-C in the terminal reaches only the demo, which then ends this group.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *command],
                 env=self._environment,
@@ -64,7 +64,7 @@ class Child:
                 log.write(line)
                 last.append(line.rstrip())
                 if "up_for_retry" in line.lower():
-                    raise _failed(command, "has a task that failed, and would try it again in some minutes", last)
+                    raise _failed(command, "has a task that failed and would be retried in some minutes", last)
                 if tell is not None and (text := provider_line(line)):
                     tell(time.monotonic() - started, text)
         status = self._process.wait()
@@ -96,7 +96,7 @@ def _failed(command: Sequence[str], how: str, last: Iterable[str]) -> AirflowFai
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Let a signal to stop wait until the process that it must end is known."""
+    """Delay signals to stop until the process that they must end is known."""
     came: list[int] = []
     handlers = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in STOP_SIGNALS}
     try:
@@ -109,7 +109,7 @@ def _held_back() -> Iterator[None]:
 
 
 def provider_line(line: str) -> str | None:
-    """The text of a line that this provider logged, with its level unless that is info."""
+    """Return the text of a line that this provider logged, with its level unless that is info."""
     match = _OURS.match(line)
     if match is None:
         return None

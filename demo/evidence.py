@@ -1,4 +1,4 @@
-"""What the demo's run left in S3: shown to people, and compared with what the simulated server knows to be true."""
+"""What the demo's run left in S3: printed, and compared with the events of the simulated server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Day:
 
     @classmethod
     def of(cls, start: datetime | None) -> Day:
-        """Make a day of its midnight; without one it is the latest day whose events have all appeared by now."""
+        """Return the day of a midnight; by default the latest day whose events have all appeared by now."""
         if start is not None:
             return cls(start)
         settled = datetime.now(timezone.utc) - timedelta(minutes=10)
@@ -60,7 +60,7 @@ class Archive:
         return body
 
     def open_uploads(self) -> int:
-        """Uploads that were begun and never ended: they cost money, and nobody sees them."""
+        """Return how many uploads were never completed: they cost money, and no list of objects shows them."""
         return len(self._client.list_multipart_uploads(Bucket=self._bucket).get("Uploads", []))
 
 
@@ -70,7 +70,7 @@ def manifest_key(key: str) -> str:
 
 @dataclass(frozen=True)
 class Export:
-    """One exported object, read back."""
+    """An exported object, read back."""
 
     key: str
     raw: bytes
@@ -94,28 +94,28 @@ class Export:
         return "/stream=dry_run/" in self.key
 
     def content(self) -> bytes:
-        """What is in the object, uncompressed."""
+        """Return the content of the object, uncompressed."""
         if not self.is_csv:
             return gzip.decompress(self.raw)
         with zipfile.ZipFile(io.BytesIO(self.raw)) as archive:
             return archive.read("audit_packages.csv")
 
     def ids(self) -> list[str]:
-        """The events' ids, in the object's order; a CSV has a row for each of an event's policies."""
+        """Return the events' ids in the object's order; a CSV has a row for each policy of an event."""
         if self.is_csv:
             rows = csv.DictReader(io.StringIO(self.content().decode(), newline=""))
             return list(dict.fromkeys(row["id"] for row in rows))
         return [str(json.loads(line)["id"]) for line in self.content().splitlines()]
 
     def truth(self, tenant: Simulator, day: Day) -> bytes:
-        """What the content must be, by the simulated server's own events."""
+        """Return what the content must be, according to the simulated server."""
         if self.is_csv:
             return tenant.truth_csv(day.start, day.end, self.dry_run)
         return b"".join(line + b"\n" for line in tenant.truth_lines(day.start, day.end, self.dry_run))
 
 
 def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], None]) -> bool:
-    """Print what is in S3, and whether it is true; the same as a boolean."""
+    """Print what is in S3 and whether it is true, and return whether it is."""
     for key, size in archive.sizes.items():
         print(f"{size:>11,} bytes  {key}")
     exports = [Export.read(archive, key) for key in archive.sizes if manifest_key(key) in archive.sizes]
@@ -123,12 +123,12 @@ def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], N
     for export in exports:
         manifest = export.manifest
         actions = ", ".join(f"{count:,} {action}" for action, count in manifest["actions"].items())
-        print(f"\n{export.name}: {manifest['events']:,} ({actions}). It begins with:")
+        print(f"\n{export.name}: {manifest['events']:,} ({actions}). The first lines:")
         for line in export.content().decode().split("\n")[: 3 if export.is_csv else 2]:
             print(_shortened(line))
-    print("\nThe names and mail addresses in them are made up, as is all the rest. Real events name real people.")
+    print("\nThe names and mail addresses are made up, like everything else here. Real events name real people.")
 
-    title("4. The manifest of the first of them: what an auditor reads")
+    title("4. The manifest of the first export: what an auditor reads")
     print(json.dumps(exports[0].manifest, indent=2) if exports else "There is none.")
 
     title("5. Is it true?")
@@ -140,14 +140,14 @@ def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], N
     events, rows = tenant.count(day.start, day.end), tenant.count(day.start, day.end, True)
     print(
         f"\nWhat this shows: for {day} the server counted {events:,} events before they were read and {events:,}\n"
-        f"after, and the objects hold just these, each once; the same for {rows:,} dry-run rows. Had a count\n"
-        "differed, there would be no object, and an error that says why."
+        f"after, and the objects hold exactly these, each once. The same goes for {rows:,} dry-run rows. If a\n"
+        "count had differed, there would be no object, and an error would say why."
     )
     return True
 
 
 def _statements(archive: Archive, exports: list[Export], tenant: Simulator, day: Day) -> Iterable[tuple[str, bool]]:
-    """Each thing that is claimed, and whether it holds."""
+    """Yield each claim, and whether it is true."""
     names = sorted(export.name for export in exports)
     expected = ["dry-run rows as JSONL", "events as CSV", "events as JSONL"]
     yield f"There are three exports: {', '.join(expected)}.", names == expected
@@ -166,7 +166,7 @@ def _statements(archive: Archive, exports: list[Export], tenant: Simulator, day:
         )
         window = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (day.start, day.end)]
         yield (
-            f"{export.name}: the manifest's window is that day, and its SHA-256 that of the object.",
+            f"{export.name}: the manifest names that day as its window, and the object's SHA-256.",
             [manifest["start"], manifest["end"]] == window
             and manifest["sha256"] == hashlib.sha256(export.raw).hexdigest(),
         )

@@ -18,32 +18,32 @@ from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 BUCKET = "audit-archive"
 TOKEN = "made-up-access-token"
 EVENTS = 1_000_000
-#: How long the export of a day's events is to last, so that its log has a line of progress: one every ten seconds.
+#: How long the export of a day should take, so that its log has a line of progress, which comes every ten seconds.
 _SECONDS_TO_WATCH = 11.5
 
 
 def made_up_tenant(day: Day) -> Simulator:
-    """A healthy server with a million events in the 30 days until now, which wants a token, and takes its time."""
+    """Return a healthy server with a million events in the last 30 days, which requires a token and answers slowly."""
     settings = SimulatorSettings(events=EVENTS, end=datetime.now(timezone.utc), tokens=(TOKEN,))
     pages = math.ceil(Simulator(settings).count(day.start, day.end) / 2000)
-    # Two counts and a first page; the other pages come four at a time.
+    # Two counts and the first page; the other pages come four at a time.
     rounds = 3 + math.ceil((pages - 1) / 4)
     return Simulator(replace(settings, latency=round(_SECONDS_TO_WATCH / rounds, 1)))
 
 
 class S3Server:
-    """Where the S3 API is, and how to reach it."""
+    """The address of the S3 API, and how to reach it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def connection_json(self) -> str:
-        """The Airflow connection, as JSON."""
+        """Return the Airflow connection as JSON."""
         extra = {"endpoint_url": self.url, "region_name": "us-east-1"}
         return json.dumps({"conn_type": "aws", "login": "made-up", "password": "made-up", "extra": extra})
 
     def client(self) -> Any:
-        """A boto3 client."""
+        """Return a boto3 client."""
         import boto3
 
         return boto3.client(
@@ -57,7 +57,7 @@ class S3Server:
 
 @contextmanager
 def made_up_s3() -> Iterator[S3Server]:
-    """An S3 API with one empty bucket."""
+    """Run an S3 API with an empty bucket."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

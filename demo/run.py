@@ -1,7 +1,7 @@
-"""What `make demo` runs: a made-up tenant, an S3 API and Airflow; a run for yesterday, what it left in S3; an alert.
+"""`make demo`: exports a day from a made-up tenant to an S3 API, shows what it left there, and sends an alert.
 
-Nothing outlives it: the servers are threads of this process, Airflow is its one child, and the files are in a temporary
-directory, which is kept only when something failed, for its log.
+Nothing outlives it: the servers are threads of this process, Airflow is its only child, and the files are in a
+temporary directory, which is kept for its log only if something failed.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from evidence import Archive, Day, show
 from made_up import BUCKET, TOKEN, made_up_s3, made_up_tenant
 
 DAG_ID = "curation_audit_daily_export"
-#: The provider works there: this is about the command that the demo is made of.
+#: The provider works there; the command that the demo runs does not.
 CANNOT_SHOW = ("3.0.", "3.2.")
 CANNOT_SHOW_WHY = (
-    "`airflow dags test` knows no assets on Airflow 3.0, and on 3.2 asks its own API before that has started"
+    "`airflow dags test` does not know assets on Airflow 3.0, and on 3.2 it calls its own API before that has started"
 )
 DAGS = Path(__file__).resolve().parent.parent / "dags"
 
 
 class Untrue(Exception):
-    """Something that the demo claims does not hold."""
+    """A claim of the demo is not true."""
 
 
 def main() -> int:
-    """Run the demo; its exit status is 0 only if everything that it says is true."""
+    """Run the demo; the exit status is 0 only if everything that it says is true."""
     arguments = _parser().parse_args()
     airflow = version("apache-airflow")
     if airflow.startswith(CANNOT_SHOW):
@@ -81,7 +81,7 @@ def _midnight(text: str) -> datetime:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Once: what cleans up must not be interrupted in turn.
+    # Only once: a second signal must not interrupt the clean-up.
     for stop in STOP_SIGNALS:
         signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -95,13 +95,11 @@ def _demo(stack: ExitStack, day: Day) -> None:
 
     events, rows = tenant.count(day.start, day.end), tenant.count(day.start, day.end, dry_run=True)
     _title("1. What runs here")
-    print(f"Curation  {tenant.url}, simulated: a tenant with {tenant.settings.events:,} made-up events in 30 days, of")
-    print(f"          them {events:,} on {day}, and {rows:,} rows of dry-run policies. It wants a token,")
+    print(f"Curation  {tenant.url}, simulated: a tenant with {tenant.settings.events:,} made-up events in 30 days;")
+    print(f"          {events:,} are of {day}, with {rows:,} rows of dry-run policies. It requires a token,")
     print(f"          and takes {tenant.settings.latency:.1f} s for each answer, so that there is something to watch.")
     print(f"S3        {s3.url}, simulated, with an empty bucket {BUCKET!r}.")
-    print(
-        f"Airflow   {version('apache-airflow')}, with a directory and a database of its own. It starts now.", flush=True
-    )
+    print(f"Airflow   {version('apache-airflow')}, with its own directory and database. It starts now.", flush=True)
 
     environment = {
         **os.environ,
@@ -120,10 +118,10 @@ def _demo(stack: ExitStack, day: Day) -> None:
     airflow = stack.enter_context(Child(environment, home / "airflow.log"))
     airflow.run("db", "migrate")
 
-    # The interval of a run with this logical date is the day before it, on Airflow 2 and on 3.
+    # The data interval of a run with this logical date is the day before, on Airflow 2 and 3.
     command = ("dags", "test", DAG_ID, f"{day.end:%Y-%m-%dT%H:%M:%S+00:00}")
     _title(f"2. airflow {' '.join(command)}")
-    print(f"The run's data interval, and so the window of each of its three tasks, is {day}. From the tasks' logs:")
+    print(f"The run's data interval, and so the window of each of its three tasks, is {day}. From their logs:")
     airflow.run(*command, tell=lambda seconds, line: print(f"[{seconds:3.0f} s] {line}", flush=True))
 
     archive = Archive(s3.client(), BUCKET)
@@ -139,7 +137,7 @@ def _title(text: str) -> None:
 
 @contextmanager
 def _home() -> Iterator[Path]:
-    """A directory that is deleted, except after a failure."""
+    """Make a directory that is deleted at the end, except after a failure."""
     home = Path(tempfile.mkdtemp(prefix="curation-demo-"))
     try:
         yield home
@@ -153,7 +151,7 @@ def _home() -> Iterator[Path]:
 
 
 def _forget_the_users_settings() -> None:
-    """Of the user's Airflow, AWS and proxies nothing is used: what runs here talks to this machine only."""
+    """Drop the user's settings of Airflow, AWS and proxies: the demo talks to this machine only."""
     for name in list(os.environ):
         if name.startswith(("AIRFLOW", "AWS_", "BOTO_")) or name.lower().endswith("_proxy"):
             del os.environ[name]

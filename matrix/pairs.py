@@ -1,4 +1,4 @@
-"""Which Airflow is tested with which Python, and why the others are left out."""
+"""Which versions of Airflow and Python are tested together, and why the others are left out."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PAIRS = [
     *(Pair(airflow, python) for airflow in ("3.1", "3.2", "3.3") for python in ("3.11", "3.12", "3.13")),
 ]
 
-#: Pairs that cannot be, by the distribution's own metadata, or that would show nothing new.
+#: Pairs that the metadata of Airflow excludes, or that would show nothing new.
 LEFT_OUT = {
-    Pair("2.11", "3.11"): "between the two ends that are tested; it is the version that `.ci/run` tests in full",
+    Pair("2.11", "3.11"): "between the two versions tested here, and `.ci/run` tests it in full",
     Pair("2.11", "3.13"): "Airflow 2.11 requires Python below 3.13",
     Pair("3.0", "3.13"): "Airflow 3.0 requires Python below 3.13",
     **{
-        Pair(airflow, "3.10"): "Python 3.10 is tested with the oldest Airflow; it is at the end of its life"
+        Pair(airflow, "3.10"): "Python 3.10, near the end of its life, is tested with the oldest Airflow"
         for airflow in ("3.0", "3.1", "3.2", "3.3")
     },
 }
 
-#: What is run for each pair, in this order: pytest's arguments.
+#: The suites to run for each pair, in this order, with pytest's arguments.
 SUITES = {
     "unit": ["tests/unit"],
     "dags": ["tests/integration", "-m", "example_dags and not system"],

@@ -1,7 +1,7 @@
-"""Runs the tests on each Airflow with each Python, and keeps what came of it in results.json and the tables.
+"""Runs the tests on each Airflow with each Python, and keeps the results in results.json and the tables.
 
-It needs no package: any Python from 3.10 on runs it. A pair whose interpreter is not on this machine is named, left out
-and makes the exit code 1 unless --allow-missing is given.
+It needs no packages: any Python from 3.10 on runs it. It names the pairs whose interpreter is not on this machine,
+leaves them out, and then ends with exit code 1 unless --allow-missing is given.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONGEST = {"unit": 1200, "dags": 1200, "integration": 2400}
 
 
 def interpreter(python: str) -> str | None:
-    """The path of a Python of a minor version: on the path, or one of pyenv's."""
+    """Return the path of a Python of that minor version, on the PATH or of pyenv."""
     return next((each for each in candidates(python) if version_of(each) == python), None)
 
 
@@ -44,20 +44,20 @@ def candidates(python: str) -> Iterator[str]:
 
 
 def version_of(path: str) -> str | None:
-    """Its minor version; ``None`` if it does not start, as pyenv's shims of versions that are not chosen."""
+    """Return its minor version; ``None`` if it does not start, such as pyenv's shim of a version that is not chosen."""
     code = "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"
     answer = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def prepare(pair: Pair, python: str) -> bool:
-    """Have the pair's virtual environment, as `make venv` makes it."""
+    """Make the pair's virtual environment with `make venv`, and return whether that worked."""
     command = ["make", "--no-print-directory", "venv", f"AIRFLOW={pair.airflow}", f"PYTHON={python}"]
     return subprocess.run([*command, f"VENV={pair.venv}"], cwd=ROOT, check=False, timeout=1800).returncode == 0
 
 
 def run(pair: Pair, suite: str, arguments: list[str]) -> dict[str, Any]:
-    """Run one suite of a pair, and count."""
+    """Run a suite of a pair, and return its counts."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [f"{pair.venv}/bin/python", "-m", "pytest", "-q", "--tb=short", f"--junit-xml={report}", *arguments]
@@ -72,7 +72,7 @@ def run(pair: Pair, suite: str, arguments: list[str]) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit that was tested, with a "+" if package, DAGs or tests were changed since; ``None`` outside of Git."""
+    """Return the tested commit, with a "+" if package, DAGs or tests have changed since; ``None`` outside of Git."""
     head = git("rev-parse", "--short=7", "HEAD")
     changed = git("status", "--porcelain", "--", "airflow_provider_curation", "dags", "tests")
     return f"{head}+" if head and changed else head
@@ -95,7 +95,7 @@ def count(report: Path) -> dict[str, int]:
 
 
 def versions(pair: Pair) -> dict[str, str]:
-    """The exact versions that a pair's virtual environment holds."""
+    """Return the exact versions in a pair's virtual environment."""
     code = (
         "import importlib.metadata as m, json, platform; "
         "print(json.dumps({'airflow': m.version('apache-airflow'), 'python': platform.python_version()}))"
@@ -106,13 +106,13 @@ def versions(pair: Pair) -> dict[str, str]:
 
 
 def keep(pair: Pair, suite: str, outcome: dict[str, Any]) -> None:
-    """Put one result among the others, at once: a matrix that is stopped has not been for nothing."""
+    """Save a result at once, so that a run that is stopped keeps what it has."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     of_pair = results.setdefault(f"{pair.airflow} {pair.python}", {})
     of_pair["versions"] = versions(pair)
     of_pair[suite] = outcome
     RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
-    # At once, too: one of the tests holds the documentation against the results.
+    # Also at once: a test compares the documentation with the results.
     table.write()
 
 
@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("--airflow", action="append", help="only this minor of Airflow; may be given again")
     parser.add_argument("--python", action="append", help="only this minor of Python; may be given again")
     parser.add_argument("--suite", action="append", choices=list(SUITES), help="only this suite; may be given again")
-    parser.add_argument("--allow-missing", action="store_true", help="a missing interpreter is no failure")
+    parser.add_argument("--allow-missing", action="store_true", help="a missing interpreter is not a failure")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     chosen = parser.parse_args()
     pairs = [
@@ -132,7 +132,7 @@ def main() -> int:
     for pair, reason in LEFT_OUT.items():
         print(f"Left out: Airflow {pair.airflow} with Python {pair.python}: {reason}.")
     bad, missing = [], []
-    # Every pair's first suite comes before any pair's second one: what is broken shows early.
+    # The first suite of every pair comes before the second of any, so that what is broken shows early.
     for suite in [name for name in SUITES if name in (chosen.suite or SUITES)]:
         for pair in pairs:
             name = f"Airflow {pair.airflow} with Python {pair.python}"

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- compatibility: begin -->", "<!-- compatibility: end -->"
 
 
 def short(results: dict[str, Any]) -> str:
-    """A row an Airflow: which Pythons passed."""
+    """Return a table with a row for each Airflow, and the Pythons that passed."""
     rows = ["| Airflow | " + " | ".join(TITLES.values()) + " |", "|---|" + "---|" * len(TITLES)]
     for airflow in dict.fromkeys(pair.airflow for pair in PAIRS):
         pairs = [pair for pair in PAIRS if pair.airflow == airflow]
@@ -30,7 +30,7 @@ def short(results: dict[str, Any]) -> str:
 
 
 def full(results: dict[str, Any]) -> str:
-    """A row a pair, with its exact versions and counts; then what is left out."""
+    """Return a table with a row for each pair, with exact versions and counts; then the pairs left out."""
     rows = ["| Airflow | Python | " + " | ".join(TITLES.values()) + " |", "|---|---|" + "---|" * len(TITLES)]
     for pair in PAIRS:
         held = of(results, pair)
@@ -67,7 +67,7 @@ def written(text: str, table: str) -> str:
 
 
 def write(check: bool = False) -> int:
-    """Write both tables, or say which of them is not that of the results; an exit code."""
+    """Write both tables, or only name those that are out of date; return the exit code."""
     results = json.loads(Path(__file__).with_name("results.json").read_text())
     stale = []
     for name, table in (("README.md", short(results)), ("docs/reference/compatibility.md", full(results))):
@@ -78,7 +78,8 @@ def write(check: bool = False) -> int:
             if not check:
                 path.write_text(new)
     if check and stale:
-        print(f"The compatibility table of {' and '.join(stale)} is not that of matrix/results.json: make matrix-table")
+        names = " and ".join(stale)
+        print(f"The compatibility table of {names} is out of date with matrix/results.json: run `make matrix-table`")
         return 1
     return 0
 

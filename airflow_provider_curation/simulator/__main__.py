@@ -14,10 +14,10 @@ from airflow_provider_curation.simulator.flags import add_flags, number, setting
 from airflow_provider_curation.simulator.server import Simulator
 
 _DESCRIPTION = """
-Serve the JFrog Curation audit-events endpoint with made-up events, on HTTP, until Ctrl-C or SIGTERM.
+Serve the JFrog Curation audit-events endpoint with made-up events, over HTTP, until Ctrl-C or SIGTERM.
 
-By default a tenant with a million events in the last 30 days, in perfect health and open to everyone. Each flag is
-a choice that real servers make differently, or a way to break it.
+The default is a healthy server, open to everyone, with a million events in the last 30 days. Each flag is something
+that real servers do differently, or a way to break the server.
 """
 _EPILOG = f"""
 TIME is ISO 8601 with a zone (2026-03-09T14:51:03Z) or a date (midnight UTC). DURATION is a number and a unit: 90s, 5m,
@@ -28,8 +28,8 @@ FAULT is one of {", ".join(fault.value for fault in Fault)}.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status."""
-    # Blocked from the start, so that a signal at any time is taken below, in order.
+    """Run the command, and return its exit status."""
+    # Blocked from the start, so that a signal that comes at any time is handled below.
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     parser = _parser()
@@ -79,7 +79,7 @@ def _port(text: str) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that others wait for: it appears whole."""
+    """Write a file that others wait for, so that it appears complete."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text)
     beside.replace(path)

@@ -1,4 +1,4 @@
-"""Changes to the events while someone reads them: what a live server does between two requests."""
+"""Changes to the events while they are read, as on a live server between two requests."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Any
 
 
 class NewId(str, Enum):
-    """Which id an inserted event gets."""
+    """The id of an inserted event."""
 
     NEXT = "next"  # the next of the sequence, after all others
-    BETWEEN = "between"  # a free one beside the events of its time, so that the rows behind it shift
+    BETWEEN = "between"  # a free one next to those of the events of its time, so that the rows after it shift
 
 
 @dataclass(frozen=True)
 class Insert:
-    """An event appears: ``created_at`` (aware) may lie in the past; ``fields`` override the ordinary ones.
+    """An event appears.
 
-    ``lag`` is the seconds it stays invisible after the change was made.
+    :param created_at: aware; may lie in the past.
+    :param fields: override the ordinary ones.
+    :param lag: seconds that the event stays invisible after the change.
     """
 
     created_at: datetime

@@ -1,4 +1,4 @@
-"""The tenant's events as a pure function of a seed and an index: nothing is held, any part can be made at once.
+"""The tenant's events as a pure function of a seed and an index: nothing is stored, and any part can be made directly.
 
 Times inside this module are whole seconds since the epoch (UTC).
 """
@@ -16,20 +16,20 @@ from airflow_provider_curation.simulator.vocabulary import DRY_RUN_POLICIES, voc
 _HOUR: Final = 3600
 _MASK: Final = 2**64 - 1
 
-#: In every block of 400 events a run of 21 to 60 shares one second, as builds do.
+#: In every block of 400 events, 21 to 60 in a row share one second, as those of a build do.
 _BURST_BLOCK: Final = 400
 
-#: Eight ids of every ten are used; which two stay free differs from block to block.
+#: Eight of every ten ids are used; which two are free differs from block to block.
 _ID_BLOCK: Final = 8
 _ID_STEP: Final = 10
 
-#: Sixteen events have four dry-run rows together, so that rows and events can be counted without a scan.
+#: Sixteen events have four dry-run rows in total, so that rows and events can be counted without a scan.
 _DRY_BLOCK: Final = 16
 _DRY_ROWS: Final = 4
 
 
 class Facts(NamedTuple):
-    """What makes an event: its index in the dataset, indexes into the vocabulary, and one of a dry-run policy."""
+    """What makes an event: its index, id and time, indexes into the vocabulary, and the index of a dry-run policy."""
 
     place: int
     id: int
@@ -42,7 +42,7 @@ class Facts(NamedTuple):
 
 
 def _hour_weight(hour: int) -> int:
-    """How busy an hour since the epoch is: office hours on weekdays, builds at night, little at weekends."""
+    """Return how busy an hour since the epoch is: office hours on weekdays, builds at night, little at weekends."""
     day, of_day = divmod(hour, 24)
     if (day + 3) % 7 >= 5:  # the epoch was a Thursday
         return 2
@@ -77,17 +77,17 @@ class Dataset:
     # From an index to an event
 
     def id(self, index: int) -> int:
-        """The id of an event; ids ascend with gaps."""
+        """Return the id of an event; ids ascend with gaps."""
         block, rest = divmod(index, _ID_BLOCK)
         return self.first_id + block * _ID_STEP + self._id_offsets[(block * 37 & 63) * _ID_BLOCK + rest]
 
     def second(self, index: int) -> int:
-        """When an event was created."""
+        """Return when an event was created."""
         burst = self._burst(index // _BURST_BLOCK)
         return self._spread(burst.start if index in burst else index)
 
     def facts(self, first: int, stop: int) -> Iterator[Facts]:
-        """The events ``first <= index < stop``."""
+        """Yield the events ``first <= index < stop``."""
         salt, offsets, first_id = self._salt, self._id_offsets, self.first_id
         picks, policies = self.vocabulary.outcome_picks, len(DRY_RUN_POLICIES)
         for index, second in zip(range(first, stop), self._seconds(first, stop), strict=True):
@@ -107,7 +107,7 @@ class Dataset:
             )
 
     def chance(self, index: int) -> float:
-        """A number in [0, 1) of this event that depends on nothing else."""
+        """Return a number in [0, 1) that depends on this event alone."""
         bits = (index * 0xD1342543DE82EF95 ^ self._salt) & _MASK
         bits = (bits ^ bits >> 31) * 0x94D049BB133111EB & _MASK
         return (bits ^ bits >> 33) / 2**64
@@ -115,7 +115,7 @@ class Dataset:
     # From a time or an id to an index
 
     def index_at(self, second: int) -> int:
-        """How many events were created before that time: the index of the first at or after it."""
+        """Return how many events were created before that time: the index of the first at or after it."""
         if second <= self.start:
             return 0
         if second >= self.end:
@@ -123,12 +123,12 @@ class Dataset:
         return bisect_left(range(self.count), second, key=self.second)
 
     def index_of_id(self, id_: int) -> int | None:
-        """The index of the event with that id, if there is one."""
+        """Return the index of the event with that id, if there is one."""
         index = self.index_from_id(id_)
         return index if index < self.count and self.id(index) == id_ else None
 
     def index_from_id(self, id_: int) -> int:
-        """How many events have a smaller id."""
+        """Return how many events have a smaller id."""
         return bisect_left(range(self.count), id_, key=self.id)
 
     # The dry-run stream
@@ -138,17 +138,17 @@ class Dataset:
         return self.dry_rows_before(self.count) if dry_run else self.count
 
     def dry_rows_before(self, index: int) -> int:
-        """How many dry-run rows the events before an index have."""
+        """Return how many dry-run rows the events before an index have."""
         block, rest = divmod(index, _DRY_BLOCK)
         return block * _DRY_ROWS + self._dry_before[block * 29 & 63][rest]
 
     def dry_rows_of(self, index: int) -> int:
-        """How many dry-run policies look at an event."""
+        """Return how many dry-run rows an event has."""
         block, rest = divmod(index, _DRY_BLOCK)
         return self._dry_counts[block * 29 & 63][rest]
 
     def event_of_dry_row(self, row: int) -> int:
-        """The index of the event that a dry-run row belongs to."""
+        """Return the index of the event that a dry-run row belongs to."""
         block, rest = divmod(row, _DRY_ROWS)
         return block * _DRY_BLOCK + bisect_right(self._dry_before[block * 29 & 63], rest) - 1
 
@@ -164,7 +164,7 @@ class Dataset:
         return self._in_bucket(bucket, index, index + 1)[0]
 
     def _in_bucket(self, bucket: int, first: int, stop: int) -> list[int]:
-        """Times of events of one bucket, evenly spread with some jitter that keeps their order."""
+        """Return the times of events of one bucket, evenly spread with a jitter that keeps their order."""
         begin, edge = self._cumulated[bucket], self._edges[bucket]
         width, parts = self._edges[bucket + 1] - edge, (self._cumulated[bucket + 1] - begin) << 8
         shift = self._salt & 0xFFFF
@@ -189,7 +189,7 @@ class Dataset:
 
 
 def _plan(start: int, end: int, count: int) -> tuple[list[int], list[int]]:
-    """Edges of hours, and how many events lie before each edge, by how busy the hours are."""
+    """Return the edges of hours, and how many events lie before each edge, by how busy the hours are."""
     edges = [start, *range((start // _HOUR + 1) * _HOUR, end, _HOUR), end]
     weights = [0]
     for low, high in pairwise(edges):

@@ -1,4 +1,4 @@
-"""The ways in which a request can go wrong, and which request suffers which."""
+"""The ways in which a request can go wrong, and which request gets which fault."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Fault(str, Enum):
     RESET = "reset"  # the connection is reset without an answer
     HANG = "hang"  # no answer for a long time, then a reset
     STALL = "stall"  # half of the body, then nothing for a long time, then a reset
-    DRIP = "drip"  # a byte of the body at a time, with a second between two, for a long time, then a reset
+    DRIP = "drip"  # a byte of the body each second for a long time, then a reset
     EMPTY_PAGE = "empty-page"  # no rows, although there are some
-    ZERO_TOTAL = "zero-total"  # total_count is 0, beside the rows
+    ZERO_TOTAL = "zero-total"  # total_count is 0, next to the rows
     WRONG_TOTAL = "wrong-total"  # total_count is one too many
     DOUBLED_ROW = "doubled-row"  # a row is there twice
     LOST_ROW = "lost-row"  # a row is missing
     INVALID_UTF8 = "invalid-utf8"  # a byte that is not UTF-8 in a text that no client needs to understand
 
 
-#: Faults that a client cures by asking again, and that cost no waiting beyond a second.
+#: Faults that go away when the client asks again, and that cost at most a second of waiting.
 PASSING_FAULTS = (
     Fault.THROTTLED,
     Fault.THROTTLED_SECONDS,
@@ -91,19 +91,19 @@ class FaultPlan:
         self._lock = Lock()
 
     def order(self, fault: Fault, times: int) -> None:
-        """Let the next requests suffer the fault."""
+        """Give the next requests a fault."""
         with self._lock:
             self._ordered.extend([fault] * times)
 
     def heal(self) -> None:
-        """Let no further request suffer a fault."""
+        """End all faults."""
         with self._lock:
             self._ordered.clear()
             self._schedule.clear()
             self._rate = 0.0
 
     def choose(self, path: str, number: int, csv: bool) -> Fault | None:
-        """The fault of a path's request of that number (from 1), in the form that fits the answer's format."""
+        """Return the fault of a path's request of that number (from 1), in the form that fits the answer's format."""
         with self._lock:
             fault = self._ordered.popleft() if self._ordered else None
         fault = fault or self._schedule.get(number) or self._by_rate(path, number)

@@ -1,4 +1,4 @@
-"""The parameters of one audit request: read, checked, and given the server's defaults."""
+"""The parameters of an audit request: read, checked, and completed with the server's defaults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 class BadQuery(Exception):
-    """The request is refused with a 400 and this message."""
+    """The server refuses the request with a 400 and this message."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ class Query:
 
 
 def parse(params: Mapping[str, str], settings: SimulatorSettings) -> Query:
-    """The query of decoded parameters; unknown ones are ignored, as on the real server."""
+    """Return the query of decoded parameters; unknown ones are ignored, as on the real server.
+
+    :raises BadQuery: a parameter is wrong.
+    """
     now = settings.clock()
     end = _time(params, "created_at_end", now)
-    # A lone end moves the begin along: the reference only says what both are when both are missing.
+    # An end alone moves the start too: the reference gives defaults only for when both are missing.
     start = _time(params, "created_at_start", min(now, end) - _DEFAULT_WIDTH)
     if start > end:
         raise BadQuery("created_at_start must be before created_at_end")
