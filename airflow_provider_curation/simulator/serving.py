@@ -40,12 +40,13 @@ class Server(ThreadingTCPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._open: set[socket.socket] = set()
         self._lock = Lock()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if app.settings.certificate:
+            context.load_cert_chain(app.settings.certificate, app.settings.private_key or None)
         super().__init__((host, port), _Handler)
         self.port = int(self.server_address[1])
         if app.settings.certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(app.settings.certificate, app.settings.private_key or None)
-            # The thread of the connection shakes hands, so that a slow client holds up no other.
+            # The connection's own thread shakes hands, so that a slow client delays no other.
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def run(self) -> None:
