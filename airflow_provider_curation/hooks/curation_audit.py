@@ -17,17 +17,18 @@ from airflow.providers.http.hooks.http import HttpHook
 from requests import HTTPError
 
 from airflow_provider_curation import __version__
+from airflow_provider_curation.audit.api.bounded_session import BoundedSession
 from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.entitlement import is_entitled, server_version
 from airflow_provider_curation.audit.api.query import Direction, Query
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import PlatformSession
 from airflow_provider_curation.audit.endpoint import JSON_ROWS, REQUEST_WIDTH
-from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError, UnexpectedAnswerError
+from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
-from airflow_provider_curation.audit.pages.json_answer import refuse_json
+from airflow_provider_curation.audit.pages.envelope import json_envelope
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.reading.counts import check_entitled
@@ -119,7 +120,9 @@ class CurationAuditHook(HttpHook):
                 settings.base_url,
             )
         agent = f"airflow-provider-curation/{__version__} apache-airflow/{airflow_version()}"
-        return PlatformSession(
+        return BoundedSession(
+            settings.limits,
+            secrets=settings.secrets,
             auth=settings.auth,
             verify=settings.verify,
             cert=settings.cert,
@@ -127,7 +130,6 @@ class CurationAuditHook(HttpHook):
             trust_env=settings.trust_env,
             headers={"User-Agent": agent, **settings.headers},
             connections=settings.concurrency,
-            answer_deadline=settings.limits.answer_deadline,
         )
 
     @cached_property
@@ -191,7 +193,7 @@ class CurationAuditHook(HttpHook):
             client = self._new_client(RetryPolicy(attempts=2, longest_wait=1.0, longest_retry_after=1.0))
             now = datetime.now(timezone.utc)
             query = Query(Window.parse(now - timedelta(days=1), now), 1, direction="desc")
-            client.read_json(query, partial(_envelope, query))
+            client.read_json(query, partial(json_envelope, query, limits=settings.limits))
             version, entitled = server_version(client), is_entitled(client)
         except CurationAuditError as error:
             return False, f"{settings.host}: {error}"
@@ -228,7 +230,7 @@ class CurationAuditHook(HttpHook):
         :raises RequestError: its subclasses name the fault.
         """
         query = Query(Window.parse(start, end), num_of_rows, offset, order_by, direction, include_total, dry_run)
-        return self.client.read_json(query, partial(_envelope, query))
+        return self.client.read_json(query, partial(json_envelope, query, limits=self.settings.limits))
 
     def count_events(self, start: datetime | str, end: datetime | str, dry_run: bool = False) -> int:
         """Return the number of distinct events in a window of any width.
@@ -362,14 +364,3 @@ def no_connection(conn_id: str) -> InvalidArgumentError:
         f"curation_conn_id={conn_id!r}: there is no such connection. Create one of type "
         f"{CurationAuditHook.conn_type!r} with the platform's URL as host and a token as password."
     )
-
-
-def _envelope(query: Query, body: bytes) -> dict[str, Any]:
-    try:
-        envelope = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refuse_json(query.asked, body, error) from error
-    if "data" not in envelope or not isinstance(envelope.get("meta"), dict):
-        raise UnexpectedAnswerError(query.asked, "JSON without data or meta")
-    envelope["data"] = envelope["data"] or []
-    return envelope

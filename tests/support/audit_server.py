@@ -47,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         answer(self)
 
+    do_HEAD = do_POST = do_GET
+
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 

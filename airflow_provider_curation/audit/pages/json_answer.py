@@ -25,6 +25,16 @@ from airflow_provider_curation.audit.limits import Limits
 
 _T = TypeVar("_T")
 
+
+class RawEnvelope(msgspec.Struct, gc=False):
+    """The envelope of an answer, with its events and its meta as bytes."""
+
+    data: list[msgspec.Raw] | None
+    meta: msgspec.Raw
+
+
+raw_decoder = msgspec.json.Decoder(RawEnvelope)
+
 _MESSAGE_BYTES: Final = 16 * 1024
 _TEXT_BYTES: Final = 64 * 1024
 #: Bytes of an answer beside its events and its meta; more is not an envelope.

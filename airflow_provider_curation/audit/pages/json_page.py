@@ -21,7 +21,13 @@ from airflow_provider_curation.audit.errors import (
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.limits import Limits
-from airflow_provider_curation.audit.pages.json_answer import check_events, check_members, compacted, decode
+from airflow_provider_curation.audit.pages.json_answer import (
+    check_events,
+    check_members,
+    compacted,
+    decode,
+    raw_decoder,
+)
 from airflow_provider_curation.audit.pages.page import (
     UNKNOWN,
     EventKey,
@@ -41,11 +47,6 @@ _T = TypeVar("_T")
 class _Meta(msgspec.Struct, gc=False):
     total_count: int | None = None
     result_count: int | None = None
-
-
-class _RawEnvelope(msgspec.Struct, gc=False):
-    data: list[msgspec.Raw] | None
-    meta: msgspec.Raw
 
 
 class _PolicyName(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +88,6 @@ class _FullKeys(msgspec.Struct, gc=False):
 
 
 _meta_decoder = msgspec.json.Decoder(_Meta)
-_raw_decoder = msgspec.json.Decoder(_RawEnvelope)
 _key_decoder: msgspec.json.Decoder[_Keys] = msgspec.json.Decoder(_Keys)
 _full_decoder: msgspec.json.Decoder[_FullKeys] = msgspec.json.Decoder(_FullKeys)
 
@@ -158,7 +158,7 @@ def _checked(
         keys = decode(asked, answer, limits, _key_decoder.decode).data or []
     if len(keys) > query.num_of_rows:
         raise UnexpectedAnswerError(asked, f"{len(keys)} events, more than were asked for")
-    envelope = decode(asked, answer, limits, _raw_decoder.decode)
+    envelope = decode(asked, answer, limits, raw_decoder.decode)
     meta = decode(asked, bytes(envelope.meta), limits, _meta_decoder.decode)
     raws = envelope.data or []
     lengths = list(map(len, raws))

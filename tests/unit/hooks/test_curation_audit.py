@@ -21,7 +21,7 @@ import urllib3
 
 from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.api.entitlement import server_version
-from airflow_provider_curation.audit.errors import InvalidArgumentError, UnexpectedAnswerError
+from airflow_provider_curation.audit.errors import AnswerTooLargeError, InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.hooks.connection import CONNECT_SECONDS, HEADERS_EXTRA, READ_SECONDS
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
@@ -426,6 +426,31 @@ def test_run_raises_for_an_error_without_logging_its_body(
     with pytest.raises(requests.HTTPError):
         connect(password=TOKEN).run("/xray")
     assert "personal" not in caplog.text
+
+
+def test_run_has_the_limits_of_the_connection(connect: Connect, sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        requests.adapters.HTTPAdapter, "send", lambda self, request, **more: answer(self, request, 200, b"x" * 101)
+    )
+    for status in (True, False):
+        with pytest.raises(AnswerTooLargeError, match="max_json_bytes=100"):
+            connect(password=TOKEN, extra={"max_json_bytes": 100}).run(
+                "/artifactory", extra_options={"check_response": status}
+            )
+    assert connect(password=TOKEN, extra={"max_json_bytes": 101}).run("/artifactory").text == "x" * 101
+
+
+def test_get_page_has_the_limits_of_the_connection(
+    connect: Connect, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b'{"data":[{"a":{}}],"meta":{}}'
+    monkeypatch.setattr(
+        requests.adapters.HTTPAdapter, "send", lambda self, request, **more: answer(self, request, 200, body)
+    )
+    window = "2026-03-09T00:00:00Z", "2026-03-10T00:00:00Z"
+    assert connect(password=TOKEN).get_page(*window)["data"] == [{"a": {}}]
+    with pytest.raises(AnswerTooLargeError, match="max_json_objects=3"):
+        connect(password=TOKEN, extra={"max_json_objects": 3}).get_page(*window)
 
 
 def test_get_page_has_the_connections_time_outs(connect: Connect, sent: Sent) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import AnswerTooLargeError, CutAnswerError, RequestError
 from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, csv_page
+from airflow_provider_curation.audit.pages.envelope import json_envelope
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.window import Window
 from tests.support.effort import effort
@@ -132,6 +134,16 @@ def members(number: int) -> Callable[[], object]:
     return lambda: csv_page(CSV, io.BytesIO(b"PK" + entry * number + end))
 
 
+def whole(answer: bytes) -> object:
+    return json_envelope(QUERY, answer, Limits())
+
+
+def named(number: int) -> bytes:
+    events = (b"{" + b",".join(b'"%d-%d":"%d"' % (event, each, each) for each in range(number // 10)) + b"}"
+              for event in range(10))  # fmt: skip
+    return b'{"data":[' + b",".join(events) + b'],"meta":{}}'
+
+
 #: MiB; more than the bound on memory.
 SIZE = effort(80, 200)
 LINE = 8 * MIB - 200
@@ -155,6 +167,15 @@ BOMBS: dict[str, Callable[[], object]] = {
     "JSON meta": lambda: json_page(QUERY, b'{"data":null,"meta":{"a":[' + b"1," * (LINE // 2) + b"1]}}"),
     "JSON members": lambda: json_page(QUERY, b"{" + b'"a":1,' * (LINE // 6) + b'"data":null,"meta":{}}'),
     "JSON lines": lambda: json_page(QUERY, b"\n" * LINE + b'{"data":null,"meta":{}}'),
+    "envelope of lists": lambda: whole(b'{"data":[{"a":[' + b"[]," * (LINE // 3) + b'[]]}],"meta":{}}'),
+    "envelope of few lists": lambda: whole(b'{"data":[{"a":[' + b"[[]]," * 66_000 + b'[]]}],"meta":{}}'),
+    "envelope of events": lambda: whole(b'{"data":[' + b"1," * (LINE // 2) + b'1],"meta":{}}'),
+    "envelope of names": lambda: whole(named(190_000)),
+    "envelope of long texts": lambda: whole(
+        b'{"data":[' + b",".join(['{"a":"😀'.encode() + b"x" * (MIB - 99) + b'"}'] * 7) + b'],"meta":{}}'
+    ),
+    "envelope of meta": lambda: whole(b'{"data":null,"meta":{"a":"' + "😀".encode() + b"x" * LINE + b'"}}'),
+    "envelope of nesting": lambda: whole(b"[" * (LINE // 2) + b"]" * (LINE // 2)),
     "JSON digits": lambda: json_page(QUERY, b'{"data":[{"id":' + b"1" * LINE + b"}]}"),
 }
 
@@ -164,12 +185,11 @@ def main(name: str) -> None:
 
     answer = BOMBS[name]
     # What makes the answer costs memory too, which must not count: the answer is made first, and read afterwards.
-    made: list[tuple[tuple[object, ...], dict[str, object]]] = []
-    page = globals()["csv_page"], globals()["json_page"]
-    for each in ("csv_page", "json_page"):
-        globals()[each] = lambda *given, **named: made.append((given, named))
+    made: list[tuple[Callable[..., object], tuple[object, ...], dict[str, object]]] = []
+    for each in ("csv_page", "json_page", "json_envelope"):
+        globals()[each] = partial(lambda reader, *given, **named: made.append((reader, given, named)), globals()[each])
     answer()
-    (given, named), read = made[0], page[isinstance(made[0][0][1], bytes)]
+    [(read, given, named)] = made
     # From here on, VmHWM starts again at what is resident now.
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
