@@ -1,1 +1,1 @@
-"""Everything that speaks S3."""
+"""Everything that talks to S3."""

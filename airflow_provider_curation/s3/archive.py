@@ -1,6 +1,6 @@
 """A bucket as an archive that can be verified: listed page by page, read object by object.
 
-Each fault of S3 is an :class:`ArchiveError`.
+Every fault of S3 is raised as an :class:`ArchiveError`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class S3Archive:
             body.close()
 
     def _named(self, key: str, parts: Iterable[_T]) -> Iterator[_T]:
-        """Yield what S3 gives bit by bit, and name its faults; not those of whoever takes it."""
+        """Yield the parts of an answer, and name S3's faults, but not those of the code that uses the parts."""
         waiting = iter(parts)
         while True:
             with naming_faults(self.bucket, key):
@@ -128,8 +128,8 @@ class S3Archive:
     def put_new(self, key: str, body: bytes) -> bool:
         """Write a small object unless there is one, and return whether it was written.
 
-        A store without conditional requests is asked first whether there is one. If an answer was lost, so that boto
-        sent the request again and S3 refused it, the object that is there has these very bytes: it was written.
+        On a store without conditional requests, it looks first whether there is one. If an answer was lost, boto sent
+        the request again and S3 refused it, the object that is there has exactly these bytes: it was written.
         """
         from botocore.exceptions import ClientError
 
@@ -148,12 +148,12 @@ class S3Archive:
                     raise
                 there = self._head(key)
                 if there is None:
-                    # Whatever was in the way is gone.
+                    # The object that was in the way is gone.
                     raise
         return there["ContentLength"] == len(body) and self.read(key, len(body)) == body
 
     def put(self, key: str, body: bytes) -> None:
-        """Write a small object, in place of one that may be there."""
+        """Write a small object, and replace one that may be there."""
         with naming_faults(self.bucket, key):
             self._client.put_object(**self._put_arguments(key, body))
 

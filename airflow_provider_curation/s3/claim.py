@@ -1,10 +1,10 @@
-"""A claim on a key: which export is writing to it, and since when, for other exports of the same window to see.
+"""A claim on a key: it tells other exports of the same window which export writes to the key, and since when.
 
-A claim is a multipart upload at a key of its own that is never completed: it leaves no object and nothing to lock. The
-key ends in a token that names the try. The claim's holder uploads the same small part again and again, and
-S3's own clock says when it last did: whoever finds a claim that was not renewed for :data:`LEASE_SECONDS` takes its
-holder for dead, and aborts the claim. A holder that lives on nevertheless notices at its next renewal, which no abort
-leaves possible, and stops before it writes.
+A claim is a multipart upload below a key of its own that is never completed, so it leaves no object and nothing to
+lock. Its key ends in a token that names the try. The holder uploads the same small part again and again, and S3's own
+clock says when it last did. A claim that was not renewed for :data:`LEASE_SECONDS` is abandoned: any other export of
+the window may abort it. A holder that is still alive notices that at its next renewal, which fails, and stops before it
+writes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -22,26 +21,29 @@ from typing import Any, Final
 from airflow_provider_curation.audit.errors import ArchiveError, ExportUnderWayError, StoppedError
 from airflow_provider_curation.s3.codes import DENIED, NOT_FOUND, error_code
 from airflow_provider_curation.s3.faults import naming_faults
+from airflow_provider_curation.s3.open_uploads import OpenUploads
 
 log = logging.getLogger(__name__)
 
-#: A claim that was not renewed for so long is abandoned.
+#: A claim that was not renewed for this long is abandoned.
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
-#: If the parts of others' uploads cannot be listed, only the age of a claim says that it is abandoned: longer than any
-#: export takes.
+#: How much longer than a lease to wait for a claim that is not renewed: S3's clock shows whole seconds.
+_MARGIN_SECONDS: Final = 15.0
+#: If the parts of other uploads cannot be listed, only the age of a claim shows that it is abandoned. No export takes
+#: longer than this.
 _LEASE_UNSEEN: Final = timedelta(days=1)
-#: About how long to wait before looking again whether somebody else's claim is renewed.
+#: About how long to wait before looking again whether another claim is renewed.
 _LOOK_AGAIN_SECONDS: Final = 5.0
 
 
 class Claim:
     """The claim of one try on a key.
 
-    :param prefix: of the keys of all claims on that key.
+    :param prefix: the keys of all claims on that key begin with it.
     :param token: names this try.
     :param renew_every: seconds between renewals; default: :data:`RENEW_SECONDS`.
-    :param patience: seconds to wait for somebody else's claim that is not renewed; default: a little more than a lease.
+    :param patience: seconds to wait for another claim that is not renewed; default: a little more than a lease.
     """
 
     def __init__(
@@ -55,27 +57,28 @@ class Claim:
         patience: float | None = None,
     ) -> None:
         self._client = client
+        self._uploads = OpenUploads(client, bucket)
         self._bucket = bucket
         self._prefix = prefix
         self._key = prefix + token
         self._token = token
         self._renew_every = RENEW_SECONDS if renew_every is None else renew_every
-        self._patience = LEASE_SECONDS + RENEW_SECONDS if patience is None else patience
+        self._patience = LEASE_SECONDS + _MARGIN_SECONDS if patience is None else patience
         self._upload_id: str | None = None
         self._renewed_at = 0.0
         self._lost = False
         self._done = threading.Event()
-        #: Whether claims and uploads can be listed; without the permission, others are not seen.
-        self.sighted = True
 
     @property
     def taken(self) -> bool:
         """Whether the key was claimed and not released; another try may have taken over all the same."""
         return self._upload_id is not None
 
-    def take(self, stop: threading.Event) -> None:
-        """Claim the key, waiting up to a minute for a claim that is no longer renewed.
+    def take(self, stop: threading.Event, finished: str | None = None) -> None:
+        """Claim the key. Wait up to about a minute for a claim that is no longer renewed.
 
+        :param stop: ends the wait when it is set.
+        :param finished: the token of the try whose export is finished; its claim counts no more.
         :raises ExportUnderWayError: if another try holds the key and is alive.
         :raises StoppedError: if the task is stopped while it waits.
         """
@@ -83,12 +86,12 @@ class Claim:
         deadline = time.monotonic() + self._patience
         while True:
             self._open()
-            others = self._others()
+            others = self._live(self._uploads.below(self._prefix), finished)
             if not others:
                 self._keep_renewing()
                 return
-            # Two tries that see each other both withdraw: waiting while claiming could let both wait for ever.
-            self.release()
+            # Two tries that see each other both withdraw. If they kept their claims, both could wait for ever.
+            self._withdraw()
             renewed_since = seen and any(seen.get(token) != renewed for token, renewed in others.items())
             if renewed_since or time.monotonic() >= deadline:
                 token, renewed = max(others.items(), key=lambda each: each[1])
@@ -103,9 +106,9 @@ class Claim:
                 raise StoppedError("The task was stopped while it waited for another export of the same window.")
 
     def ensure_held(self) -> None:
-        """Check that the key is still claimed, renewing the claim if that was not done lately.
+        """Check that the key is still claimed, and renew the claim if that was not done lately.
 
-        :raises ExportUnderWayError: if another try has taken it over; then nothing may be written any more.
+        :raises ExportUnderWayError: if another try has taken over; then nothing may be written any more.
         """
         if not self._lost and time.monotonic() - self._renewed_at < self._renew_every * 2:
             return
@@ -118,26 +121,25 @@ class Claim:
             )
 
     def release(self) -> None:
-        """Withdraw the claim, and all that is open at its key: also what S3 created while its answer was lost."""
-        self._done.set()
-        known = [self._upload_id] if self._upload_id else []
-        self._upload_id = None
-        with naming_faults(self._bucket, self._key):
-            for upload_id in known:
-                abort(self._client, self._bucket, self._key, upload_id)
-            if self.sighted:
-                for upload in self._uploads(self._key):
-                    abort(self._client, self._bucket, self._key, upload["UploadId"])
+        """Withdraw the claim, and end those of other tries that are abandoned.
+
+        :raises ArchiveError: if S3 fails each time.
+        """
+        self._live(self._withdraw())
 
     def abort_uploads(self, key: str) -> None:
-        """Abort all uploads that are open on the key that is claimed: nobody alive owns them."""
-        if not self.sighted:
-            return
-        with naming_faults(self._bucket, key):
-            for upload in self._uploads(key):
-                if upload["Key"] == key:
-                    log.info("Aborting an upload that was left open at s3://%s/%s.", self._bucket, key)
-                    abort(self._client, self._bucket, key, upload["UploadId"])
+        """Abort all uploads that are open on the claimed key: no other live try owns them.
+
+        :raises ArchiveError: if S3 fails each time.
+        """
+        self._uploads.abort_all(key)
+
+    def is_any_open(self, key: str) -> bool:
+        """Return whether any claim, or any upload to the key, is open.
+
+        :raises ArchiveError: if S3 fails.
+        """
+        return bool(self._uploads.below(self._prefix) or self._uploads.at(key))
 
     def _open(self) -> None:
         self._done.clear()
@@ -145,6 +147,15 @@ class Claim:
             created = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)
         self._upload_id = str(created["UploadId"])
         self._renew()
+
+    def _withdraw(self) -> list[dict[str, Any]]:
+        """Abort all that is open at the claim's key, also what S3 created although its answer was lost.
+
+        :return: the claims of other tries.
+        """
+        self._done.set()
+        known, self._upload_id = self._upload_id, None
+        return self._uploads.abort_all(self._key, known, self._prefix)
 
     def _renew(self) -> None:
         from botocore.exceptions import ClientError
@@ -158,7 +169,7 @@ class Claim:
             try:
                 self._client.upload_part(Bucket=self._bucket, Key=self._key, **mark)
             except ClientError as error:
-                # Some stores answer with a fault where the upload is gone.
+                # Some stores answer with a server fault if the upload is gone.
                 self._lost = error_code(error) in NOT_FOUND or self._is_gone(str(mark["UploadId"]))
                 if not self._lost:
                     raise
@@ -182,31 +193,31 @@ class Claim:
             try:
                 self._renew()
             except ArchiveError as error:
-                # What is about to write renews it once more, and fails then.
+                # Whatever writes next renews the claim once more, and fails then.
                 log.debug("The claim on %s could not be renewed: %s", self._key, error)
             if self._lost:
                 return
 
-    def _others(self) -> dict[str, datetime]:
-        """Return the claims of other tries that are alive, with their last renewal; abort the abandoned ones."""
+    def _live(self, claims: list[dict[str, Any]], finished: str | None = None) -> dict[str, datetime]:
+        """Return the live claims of other tries with their last renewal; abort those that are abandoned or finished."""
         live: dict[str, datetime] = {}
-        with naming_faults(self._bucket, self._prefix):
-            for upload in self._uploads(self._prefix):
-                if upload["Key"] == self._key:
-                    continue
+        for upload in claims:
+            token = upload["Key"].removeprefix(self._prefix)
+            if token == self._token:
+                continue
+            if token != finished:
                 renewed, lease, now = self._renewal(upload)
-                token = upload["Key"].removeprefix(self._prefix)
                 if renewed is None:
                     continue
                 if now - renewed <= lease:
                     live[token] = renewed
                     continue
                 log.warning(
-                    "An export of this window ended without a word (%s, last seen %s); taking over from it.",
+                    "An export of this window ended without a word (%s, last seen %s). Its claim is withdrawn.",
                     token,
                     renewed,
                 )
-                abort(self._client, self._bucket, upload["Key"], upload["UploadId"])
+            self._uploads.abort(upload["Key"], upload["UploadId"])
         return live
 
     def _renewal(self, upload: dict[str, Any]) -> tuple[datetime | None, timedelta, datetime]:
@@ -214,48 +225,20 @@ class Claim:
         from botocore.exceptions import ClientError
 
         created = upload["Initiated"]
-        try:
-            parts = self._client.list_parts(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        except ClientError as error:
-            if error_code(error) in NOT_FOUND:
-                return None, timedelta(0), created
-            if error_code(error) not in DENIED:
-                raise
-            log.warning("Grant s3:ListMultipartUploadParts: a killed export blocks its window for a day without it.")
-            return created, _LEASE_UNSEEN, datetime.now(timezone.utc)
+        with naming_faults(self._bucket, upload["Key"]):
+            try:
+                parts = self._client.list_parts(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            except ClientError as error:
+                if error_code(error) in NOT_FOUND:
+                    return None, timedelta(0), created
+                if error_code(error) not in DENIED:
+                    raise
+                log.warning(
+                    "Grant s3:ListMultipartUploadParts. Without it, a killed export blocks its window for a day."
+                )
+                return created, _LEASE_UNSEEN, datetime.now(timezone.utc)
         renewed = max([created, *(part["LastModified"] for part in parts.get("Parts", ()))])
         return renewed, timedelta(seconds=LEASE_SECONDS), _time_of(parts)
-
-    def _uploads(self, prefix: str) -> Iterator[dict[str, Any]]:
-        from botocore.exceptions import ClientError
-
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix)
-        try:
-            # Read to the end: aborting while listing could skip some.
-            yield from [upload for page in pages for upload in page.get("Uploads", ())]
-        except ClientError as error:
-            if error_code(error) not in DENIED:
-                raise
-            self.sighted = False
-            log.warning(
-                "Uploads that are open below s3://%s/%s cannot be listed (%s): other exports of the window are not "
-                "noticed. Grant s3:ListBucketMultipartUploads, and give the bucket a lifecycle rule that aborts "
-                "incomplete uploads.",
-                self._bucket,
-                prefix,
-                error_code(error),
-            )
-
-
-def abort(client: Any, bucket: str, key: str, upload_id: str) -> None:
-    """Abort an upload, unless it is gone already."""
-    from botocore.exceptions import ClientError
-
-    try:
-        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
-    except ClientError as error:
-        if error_code(error) not in NOT_FOUND:
-            raise
 
 
 def _time_of(answer: dict[str, Any]) -> datetime:

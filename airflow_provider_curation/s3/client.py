@@ -12,7 +12,7 @@ def s3_client(aws_conn_id: str | None) -> Any:
 
     boto is imported here, so that parsing a DAG file does not load it.
 
-    :raises ArchiveError: if the connection cannot give a client, as with a profile that does not exist.
+    :raises ArchiveError: if the connection does not lead to a client, such as one with a profile that does not exist.
     """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 

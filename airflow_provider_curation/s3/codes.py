@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-#: What S3 answers where there is no such object, upload or version.
+#: S3's answers if there is no such object, upload or version.
 NOT_FOUND: Final = ("404", "NoSuchKey", "NotFound", "NoSuchUpload", "NoSuchVersion")
 DENIED: Final = ("AccessDenied", "403", "Forbidden")
 

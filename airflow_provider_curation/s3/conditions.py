@@ -12,7 +12,7 @@ from airflow_provider_curation.s3.codes import NOT_FOUND, error_code
 
 log = logging.getLogger(__name__)
 
-#: The condition did not hold: something else has written to the key. S3 answers 404 if an object to match is gone.
+#: The condition is not met: something else has written to the key. If the object to match is gone, S3 answers 404.
 UNMET: Final = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _UNSUPPORTED: Final = ("NotImplemented", "501")
 #: The end of an error's message.
@@ -22,7 +22,7 @@ NEXT_TRY: Final = "Nothing of this export was kept; the next try exports the win
 class Conditions:
     """Sends requests with a condition until the store says that it does not support them.
 
-    A store that ignores conditions cannot be noticed this way; :doc:`guarantees` names those that are known.
+    A store that ignores conditions is not noticed this way; :doc:`guarantees` names those that are known.
     """
 
     def __init__(self, uri: str) -> None:
@@ -34,7 +34,7 @@ class Conditions:
 
         :param operation: the name of the call, such as ``PutObject``.
         :param condition: ``{"IfNoneMatch": "*"}`` or ``{"IfMatch": etag}``.
-        :raises botocore.exceptions.ClientError: with a code in :data:`UNMET` if the condition does not hold.
+        :raises botocore.exceptions.ClientError: with a code in :data:`UNMET` if the condition is not met.
         """
         from botocore.exceptions import ClientError
 
@@ -48,19 +48,19 @@ class Conditions:
         result = call(**arguments)
         self._without.add(operation)
         log.warning(
-            "The store behind %s does not support conditional %s requests: it is asked without them from now on. "
-            "Do not run two exports of one window at a time.",
+            "The store behind %s does not support conditional %s requests. They are sent without conditions from now. "
+            "Do not run two exports of one window at the same time.",
             self._uri,
             operation,
         )
         return result
 
     def distrust(self, operation: str) -> None:
-        """Send no more conditions with an operation: the store says that they do not hold although they do."""
+        """Send no more conditions with an operation: the store refuses conditions that are met."""
         self._without.add(operation)
         log.warning(
-            "The store behind %s refuses a conditional %s whose condition holds, as Ceph's gateway does in a bucket "
-            "with versions: it is asked without from now on.",
+            "The store behind %s refuses a conditional %s although its condition is met, as Ceph's gateway does in a "
+            "bucket with versions. From now on it is sent without conditions.",
             self._uri,
             operation,
         )
@@ -68,18 +68,18 @@ class Conditions:
 
 def if_unchanged(etag: str | None) -> dict[str, str]:
     """Return the condition that a key still holds what was seen: an ETag without quotes, or nothing (``None``)."""
-    # Ceph compares the header as it comes with an ETag without quotes; S3 takes both forms.
+    # Ceph compares the header with an ETag without quotes; S3 accepts both forms.
     return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
 
 
 def etag_of(answer: dict[str, Any]) -> str | None:
-    """Return an answer's ETag without quotes; ``None`` if it has none, as some stores' completions."""
+    """Return an answer's ETag without quotes; ``None`` without one, as some stores complete uploads."""
     return str(answer.get("ETag") or "").strip('"') or None
 
 
 @contextmanager
 def naming_conflicts(uri: str) -> Iterator[None]:
-    """Name a condition that does not hold, or an upload that somebody else has aborted.
+    """Name a condition that is not met, or an upload that somebody else has aborted.
 
     :param uri: of the export's object.
     :raises ExportUnderWayError: for either.

@@ -1,6 +1,6 @@
-"""One object of S3 and its manifest: written whole or not at all, by one try at a time.
+"""One object in S3 and its manifest: written whole or not at all, by one try at a time.
 
-:doc:`guarantees` has the protocol of two tries on one key; ``tests/unit/s3/test_two_tries.py`` explores it.
+:doc:`guarantees` describes the protocol of two tries on one key; ``tests/unit/s3/test_two_tries.py`` explores it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any, Final
 
-from airflow_provider_curation.audit.errors import ArchiveError, ExportUnderWayError, IncompleteExportError
+from airflow_provider_curation.audit.errors import (
+    ArchiveError,
+    ExportUnderWayError,
+    IncompleteExportError,
+    StoppedError,
+)
 from airflow_provider_curation.audit.evidence.manifest import ManifestError, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Present
 from airflow_provider_curation.s3.checksum import ALGORITHM, checksum_of
 from airflow_provider_curation.s3.claim import Claim
 from airflow_provider_curation.s3.client import s3_client
+from airflow_provider_curation.s3.commit import Commit
 from airflow_provider_curation.s3.conditions import NEXT_TRY, Conditions, etag_of, if_unchanged, naming_conflicts
 from airflow_provider_curation.s3.faults import naming_faults
 from airflow_provider_curation.s3.keys import TRY, Keys, Seen
@@ -33,19 +39,18 @@ from airflow_provider_curation.s3.web import object_page
 log = logging.getLogger(__name__)
 
 _CLAIMS: Final = ".claims/"
-_MOST_CONFLICTS: Final = 3
 
 
 class S3Object:
     """An object that an export writes, and its manifest.
 
     Call :meth:`check`, :meth:`present`, :meth:`read_back`, :meth:`begin`, :meth:`upload`, :meth:`stored`,
-    :meth:`put_manifest` and :meth:`finish` in this order; :meth:`undo` if anything fails from :meth:`begin` on.
+    :meth:`put_manifest` and :meth:`finish` in this order; :meth:`undo` if anything fails from :meth:`begin` on, and
+    :meth:`end_leftovers` if :meth:`present` shows that nothing needs to be written.
 
     :param encrypt: have S3 encrypt the object with its own keys (SSE-S3); KMS goes through ``extra_args``.
     :param extra_args: of boto3's uploads, such as ``ServerSideEncryption`` and ``SSEKMSKeyId``.
-    :param lock: how object and manifest are protected, as a manifest says it: ``mode``, ``retain_until``,
-        ``legal_hold``.
+    :param lock: the Object Lock of object and manifest: ``mode``, ``retain_until``, ``legal_hold``.
     """
 
     def __init__(
@@ -89,6 +94,10 @@ class S3Object:
         return Keys(self._client, self.bucket, self.key, self.manifest_key, self._token)
 
     @cached_property
+    def _commit(self) -> Commit:
+        return Commit(self._keys, self._claim, self._conditions, self._arguments, self._written)
+
+    @cached_property
     def _claim(self) -> Claim:
         return Claim(self._client, self.bucket, self.manifest_key + _CLAIMS, self._token)
 
@@ -99,27 +108,27 @@ class S3Object:
     # Before anything is read
 
     def check_lock(self) -> None:
-        """Check that the bucket can lock what is to be locked; without a lock, nothing is asked.
+        """Check that the bucket supports Object Lock, if a lock is wanted.
 
-        :raises ObjectLockError: if it cannot.
+        :raises ObjectLockError: if it does not.
         """
         if self._lock:
             with naming_faults(self.bucket):
                 check_bucket(self._client, self.bucket, self._lock)
 
     def check(self) -> None:
-        """Check that there are a bucket and credentials for it.
+        """Check that the bucket and credentials for it exist.
 
-        :raises ArchiveError: which says what is missing.
+        :raises ArchiveError: if not; it says what is missing.
         """
         with naming_faults(self.bucket):
-            # Unlike a HEAD, its answer has a body, which says what is wrong with the bucket or the credentials.
+            # Unlike the answer to HEAD, this one has a body, which says what is wrong with bucket or credentials.
             self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.key, MaxKeys=1)
 
     def present(self) -> Present:
         """Return what is at the key, and remember it: nothing that this try has not seen is replaced.
 
-        :raises ArchiveError: if S3 does not say.
+        :raises ArchiveError: if S3 fails.
         """
         seen = self._before = self._keys.look()
         manifest = None
@@ -155,7 +164,7 @@ class S3Object:
     # Writing
 
     def begin(self, stop: threading.Event) -> None:
-        """Claim the key for this try, and abort what dead tries left open on it.
+        """Claim the key for this try, and abort the uploads that dead tries left open on it.
 
         :param stop: ends the wait for a try that may be dead.
         :raises ExportUnderWayError: if another try is writing to the key, or has done so since :meth:`present`.
@@ -164,8 +173,8 @@ class S3Object:
         self._claim.abort_uploads(self.key)
         if self._before is None or self._keys.look().etags != self._before.etags:
             raise ExportUnderWayError(
-                f"{self.uri} was written by another export of this window just now. Nothing was read; the next try of "
-                "this task compares with what is there."
+                f"{self.uri} was just written by another export of this window. Nothing was read; the next try of this "
+                "task compares with what is there."
             )
 
     def keep_altered(self, present: Present) -> dict[str, Any] | None:
@@ -174,7 +183,7 @@ class S3Object:
             return keep_altered(self._client, self.bucket, self.key, self.manifest_key, present, self._arguments)
 
     def upload(self, file: Stream) -> None:
-        """Upload a stream; an error in reading it leaves no object and no upload behind.
+        """Upload a stream; if reading it fails, no object and no upload is left.
 
         :raises ExportUnderWayError: if something else has written to the key meanwhile.
         """
@@ -184,15 +193,20 @@ class S3Object:
             with naming_faults(self.bucket, self.key):
                 self._upload.send(file)
         except BaseException:
-            # What cannot be aborted now is aborted in undoing.
+            # If it cannot be aborted now, undo() tries again.
             with contextlib.suppress(Exception):
                 self._upload.abort()
             raise
         self._claim.ensure_held()
         self._complete(self._upload)
+        try:
+            # If the answer to an upload's creation was lost, boto has begun another one.
+            self._claim.abort_uploads(self.key)
+        except ArchiveError as error:
+            log.warning("Uploads that may be open beside %s were not looked for: %s", self.uri, error)
 
     def _complete(self, upload: Upload) -> None:
-        """Make the object of an upload; if S3 refuses or its answer is lost, look whether it was made."""
+        """Complete an upload; if S3 refuses or its answer is lost, look whether the object was made."""
         assert self._before is not None
         replaced = self._written.etag or self._before.etags[0]
         self._written.completing = True
@@ -207,10 +221,10 @@ class S3Object:
             log.info("S3 had completed the upload to %s although it answered with an error.", self.uri)
 
     def stored(self) -> dict[str, Any]:
-        """Return what S3 says of the object that was written, by the names of a manifest.
+        """Return what S3 says about the object that was written, under the names of a manifest's fields.
 
-        :raises ObjectLockError: if it was to be locked, and is not.
-        :raises ExportUnderWayError: if S3 holds another object there by now.
+        :raises ObjectLockError: if it should be locked and is not.
+        :raises ExportUnderWayError: if another object is there by now.
         :raises IncompleteExportError: if S3's checksum of it is not that of the bytes that were sent.
         """
         with naming_faults(self.bucket, self.key):
@@ -246,86 +260,22 @@ class S3Object:
     def put_manifest(self, manifest: bytes, signature: bytes | None = None) -> None:
         """Write the manifest after its signature, if there is one: from then on the export is finished.
 
-        Both have the object's encryption and access.
-
         :raises ExportUnderWayError: if another try has taken over.
         """
-        self._written.manifest, self._written.signature = manifest, signature
-        before = self._before.manifest.etag if self._before else None
-        for conflict in range(_MOST_CONFLICTS):
-            try:
-                if signature is not None:
-                    self._put_signature(signature)
-                self._claim.ensure_held()
-                self._put_json(self.manifest_key, manifest, before)
-                return
-            except ArchiveError as error:
-                seen = self._keys.look_or_none()
-                if seen is not None and seen.manifest.body == manifest:
-                    return
-                stale = isinstance(error, ExportUnderWayError) and seen is not None and self._keys.is_own(seen.head)
-                if not stale or conflict == _MOST_CONFLICTS - 1:
-                    raise
-                # A try that has lost its claim wrote it: its object is not the one that is there.
-                assert seen is not None
-                if seen.manifest.etag == before:
-                    self._conditions.distrust("PutObject")
-                before = seen.manifest.etag
-
-    def _put_signature(self, signature: bytes) -> None:
-        """Write the signature in place of the one that is there: no later than its manifest, and never after another's.
-
-        A try that has lost its claim may have written one meanwhile, or this try, whose answer was lost.
-        """
-        found = self._keys.small(self._keys.signature_key)
-        for conflict in range(_MOST_CONFLICTS):
-            if found.body == signature:
-                return
-            # After looking: what was seen is no later try's then.
-            self._claim.ensure_held()
-            try:
-                self._put_json(self._keys.signature_key, signature, found.etag)
-                return
-            except ExportUnderWayError:
-                seen = self._keys.small(self._keys.signature_key)
-                if conflict == _MOST_CONFLICTS - 1:
-                    raise
-                if seen.etag == found.etag:
-                    self._conditions.distrust("PutObject")
-                found = seen
-
-    def _put_json(self, key: str, body: bytes, replaced: str | None) -> None:
-        """Write a small object, if what is there has still this ETag (``None``: if nothing is there)."""
-        with naming_faults(self.bucket, key), naming_conflicts(self.uri):
-            self._conditions.send(
-                self._client.put_object,
-                "PutObject",
-                if_unchanged(replaced),
-                Bucket=self.bucket,
-                Key=key,
-                Body=body,
-                **self._json_arguments,
-            )
-
-    @property
-    def _json_arguments(self) -> dict[str, Any]:
-        return {
-            **{name: value for name, value in self._arguments.items() if name != "ContentEncoding"},
-            "ContentType": "application/json",
-        }
+        self._commit.put(manifest, signature, self._before.manifest.etag if self._before else None)
 
     # The end
 
     def finish(self) -> None:
-        """Check that S3 still has the object now that its manifest is there, too, and withdraw the claim.
+        """Check that S3 still has the object now that its manifest is there, and withdraw the claim.
 
-        :raises IncompleteExportError: if it has not; nothing of this try is left then.
+        :raises IncompleteExportError: if it does not; then nothing of this try is left.
         """
         try:
             with naming_faults(self.bucket, self.key):
                 kept = self._keys.is_own(self._keys.head())
         except ArchiveError:
-            # Everything is written, as the next try will find.
+            # Everything is written; the next try finds that.
             self._release()
             raise
         if not kept:
@@ -334,36 +284,51 @@ class S3Object:
                 f"{self.uri} was removed or replaced while its manifest was written, by something else that writes to "
                 f"this key. {NEXT_TRY}"
             )
+        self._release()
+
+    def end_leftovers(self, stop: threading.Event) -> None:
+        """End what stopped or killed tries left open at a finished export: never raises.
+
+        :param stop: ends the wait for a try that may be dead.
+        """
+        finished = (self._before.head or {}).get("Metadata", {}).get(TRY) if self._before else None
         try:
-            # S3 may have begun an upload, and its answer was lost: boto began another one.
+            if not self._claim.is_any_open(self.key):
+                return
+            self._claim.take(stop, finished)
             self._claim.abort_uploads(self.key)
-        except ArchiveError as error:
-            log.warning("%s is finished; uploads that are open beside it were not looked for: %s", self.uri, error)
+        except (ExportUnderWayError, StoppedError):
+            log.info("Another export of %s may be running; what it has open is left to it.", self.uri)
+        except Exception as error:
+            log.warning("What earlier tries left open at %s could not be ended: %s", self.uri, error)
         self._release()
 
     def undo(self) -> None:
-        """Take back what this try has written, and nothing else: never raises.
+        """Delete what this try has written, and nothing else: never raises.
 
         A finished export is kept, also one whose last answer was lost. So is an object that replaced an older one in a
         bucket without versions: it was verified, and what was there before cannot be restored.
         """
         try:
             if self._upload is not None and self._written.etag is None:
-                with naming_faults(self.bucket, self.key):
+                # If this fails, the upload is found again below.
+                with contextlib.suppress(ArchiveError):
                     self._upload.abort()
             if self._claim.taken:
                 self._claim.ensure_held()
                 self._claim.abort_uploads(self.key)
                 if self._written.completing:
                     take_back(self._keys, self._claim, self._conditions, self._written, self._before)
+                if self._before is not None:
+                    self._commit.restore_signature(self._before.manifest)
         except ExportUnderWayError as error:
             log.warning("%s", error)
         except Exception:
-            log.exception("What the failed export left at %s could not be removed.", self.uri)
+            log.exception("The leftovers of the failed export at %s could not be removed.", self.uri)
         self._release()
 
     def _release(self) -> None:
         try:
             self._claim.release()
         except Exception as error:
-            log.warning("The claim on %s could not be withdrawn, and ends by itself: %s", self.uri, error)
+            log.warning("Claims on %s could not be withdrawn, and end by themselves: %s", self.uri, error)

@@ -20,11 +20,11 @@ from airflow_provider_curation.s3.codes import DENIED, error_code
 _PERMISSIONS: Final = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
+    "CopyObject": "s3:GetObject and s3:PutObject",
     "CreateMultipartUpload": "s3:PutObject",
     "DeleteObject": "s3:DeleteObject",
     "GetObject": "s3:GetObject",
     "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
-    "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject and s3:ListBucket",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "ListObjectsV2": "s3:ListBucket",
@@ -33,6 +33,7 @@ _PERMISSIONS: Final = {
     "PutObjectLegalHold": "s3:PutObjectLegalHold",
     "PutObjectRetention": "s3:PutObjectRetention",
     "UploadPart": "s3:PutObject",
+    "UploadPartCopy": "s3:GetObject and s3:PutObject",
 }
 _CREDENTIALS: Final = (
     "ExpiredToken",
@@ -65,8 +66,8 @@ _ENCRYPTION: Final = (
 def naming_faults(bucket: str, key: str = "") -> Iterator[None]:
     """Turn what boto raises into an :class:`ArchiveError`.
 
-    :param bucket: the bucket that is spoken to; empty while there is only a client to make.
-    :param key: the key, if the call is about one.
+    :param bucket: the bucket that the call is about; empty while the client is created.
+    :param key: the key that the call is about, if there is one.
     """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
@@ -101,13 +102,13 @@ def _of_answer(error: Any, bucket: str, key: str) -> ArchiveError:
         permission = _PERMISSIONS.get(operation, f"s3:{operation}")
         return ArchiveAccessDeniedError(
             f"{asked}: access denied ({code}). Grant {permission} on {_uri(bucket, key)} to the aws connection's user "
-            "or role; the bucket's policy and the KMS key's policy count, too."
+            "or role. The bucket's policy and the KMS key's policy also count."
         )
     if code in _PASSING or (isinstance(status, int) and status >= 500 and code != "NotImplemented"):
         return ArchiveUnavailableError(f"{asked}: S3 failed ({said}). Try again later.")
     advice = _ENCRYPTION if code in ("InvalidRequest", "InvalidArgument", "NotImplemented") else ""
     return ArchiveRefusedError(
-        f"{asked}: S3 refuses the request ({said}), and a retry sends the same one. Check s3_extra_args, acl_policy, "
+        f"{asked}: S3 refuses the request ({said}), and would refuse it again. Check s3_extra_args, acl_policy, "
         f"encrypt and the object_lock arguments.{advice}"
     )
 
@@ -129,7 +130,7 @@ def _of_client(error: Any, bucket: str, key: str) -> ArchiveError:
     )
     if isinstance(error, missing):
         return ArchiveCredentialsError(
-            f"{where}: there are no credentials to ask with ({name}). Put an access key and secret into the aws "
+            f"{where}: there are no credentials for S3 ({name}). Put an access key and secret into the aws "
             "connection, or give the worker a role or profile that boto3 finds."
         )
     passing = (
@@ -141,7 +142,7 @@ def _of_client(error: Any, bucket: str, key: str) -> ArchiveError:
     )
     if isinstance(error, passing):
         return ArchiveUnavailableError(
-            f"{where}: S3 cannot be reached, or the connection broke before its answer ({name}). Try again; if it "
+            f"{where}: S3 cannot be reached, or the connection broke before its answer ({name}). Try again. If it "
             "lasts, check the aws connection's endpoint_url and the worker's network."
         )
     return ArchiveRefusedError(

@@ -13,16 +13,16 @@ from airflow_provider_curation.s3.codes import NOT_FOUND, error_code
 from airflow_provider_curation.s3.conditions import etag_of
 from airflow_provider_curation.s3.faults import naming_faults
 
-#: The object's metadata that names the try which wrote it.
+#: The field of an object's metadata that names the try that wrote it.
 TRY: Final = "curation-export-try"
 _READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class Small:
-    """A manifest or a signature, as it is in S3; without a body, there is none.
+    """A manifest or a signature in S3; without a body, there is none.
 
-    :param body: its bytes; of one that is longer than any that is written, the beginning, which no parser accepts.
+    :param body: its bytes; if it is longer than any manifest, only the beginning, which no parser accepts.
     """
 
     body: bytes | None = None
@@ -66,12 +66,12 @@ class Keys:
     def look(self) -> Seen:
         """Return what is at the keys of object and manifest.
 
-        :raises ArchiveError: if S3 does not say.
+        :raises ArchiveError: if S3 fails.
         """
         return Seen(self.head(), self.small(self.manifest_key))
 
     def look_or_none(self) -> Seen | None:
-        """Return what is at the keys, or ``None`` if S3 does not say."""
+        """Return what is at the keys, or ``None`` if S3 fails."""
         try:
             return self.look()
         except ArchiveError:
@@ -90,7 +90,7 @@ class Keys:
                 raise
 
     def small(self, key: str) -> Small:
-        """Return the manifest or the signature at a key, without holding more than a manifest's bytes."""
+        """Return the manifest or the signature at a key; at most a manifest's bytes are read."""
         from botocore.exceptions import ClientError
 
         with naming_faults(self.bucket, key):

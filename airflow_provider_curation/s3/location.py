@@ -1,4 +1,4 @@
-"""Where an export goes: the bucket, the archive's root in it, and the key that a user's arguments make for a window."""
+"""Where an export goes: the bucket, the archive's root in it, and the key that the arguments give for a window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_curation.audit.evidence.layout import Layout
 
 #: S3's limit.
 MOST_KEY_BYTES: Final = 1024
-#: Bytes behind a manifest's key, of its signature or of a try's claim.
+#: Bytes that the key of a signature or of a claim adds to that of its manifest.
 LONGEST_SUFFIX: Final = 40
 DEFAULT_PREFIX: Final = "curation"
 #: Below the root. Query engines read `name=value` folders as columns.
@@ -48,10 +48,10 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
     :param s3_prefix: the archive's root; ``None`` or empty if it is the bucket itself.
     :param s3_key: the key below the root, or a full ``s3://`` URL that lies below it, with fields in the form of
         :meth:`str.format`.
-    :param fields: what the fields stand for.
+    :param fields: the values of the fields.
     :raises InvalidArgumentError: for a field that does not exist, a bucket that is named twice or not at all, or a key
-        that is empty, too long, ends like a folder's, has control characters or ``..``, or lies outside of the root or
-        in one of the archive's own folders.
+        that is empty, too long, ends like a folder's, has control characters or ``..``, or is outside the root or in
+        one of the archive's own folders.
     """
     layout = Layout((s3_prefix or "").strip("/"))
     try:
@@ -64,7 +64,7 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
     bucket, is_url = s3_bucket, key.startswith("s3://")
     if is_url:
         if bucket:
-            raise InvalidArgumentError(f"s3_key={key!r} names a bucket already; leave s3_bucket={bucket!r} out.")
+            raise InvalidArgumentError(f"s3_key={key!r} already names a bucket; leave out s3_bucket={bucket!r}.")
         bucket, _, key = key.removeprefix("s3://").partition("/")
     if not bucket:
         raise InvalidArgumentError(f"s3_bucket={s3_bucket!r} is empty, and s3_key names no bucket either.")
@@ -73,7 +73,7 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
     if is_url:
         if not key.startswith(layout.prefix):
             raise InvalidArgumentError(
-                f"s3_key={s3_key!r} lies outside of the archive's root, s3_prefix={s3_prefix!r}: begin it with "
+                f"s3_key={s3_key!r} is outside the archive's root, s3_prefix={s3_prefix!r}: begin it with "
                 f"s3://{bucket}/{layout.prefix}, or set s3_prefix to the archive's root."
             )
         key = key.removeprefix(layout.prefix)
@@ -82,16 +82,16 @@ def locate(s3_bucket: str | None, s3_prefix: str | None, s3_key: str, fields: Ma
     for reserved in (layout.manifests, layout.seals, layout.quarantine, layout.reports):
         if location.key.startswith(reserved):
             raise InvalidArgumentError(
-                f"s3_key={s3_key!r} makes {location.key!r}, but the archive keeps {reserved} for itself: choose "
-                "another folder."
+                f"s3_key={s3_key!r} makes {location.key!r}, but {reserved} is reserved for the archive's own files. "
+                "Choose another folder."
             )
     return location
 
 
 def _check_key(s3_key: str, location: Location) -> None:
-    """Refuse a key that S3 or a copy of the archive in a folder cannot hold.
+    """Check that S3, and a copy of the archive in a folder, can hold the key.
 
-    :raises InvalidArgumentError: with the reason.
+    :raises InvalidArgumentError: if they cannot, with the reason.
     """
     key = location.key
     if any(
@@ -100,11 +100,11 @@ def _check_key(s3_key: str, location: Location) -> None:
         raise InvalidArgumentError(f"s3_key={s3_key!r} makes {key!r}, which has control characters: leave them out.")
     if ".." in key.split("/"):
         raise InvalidArgumentError(
-            f"s3_key={s3_key!r} makes {key!r}: '..' in a key is not a folder's parent. Leave it out."
+            f"s3_key={s3_key!r} makes {key!r}: '..' in a key does not mean the parent folder. Leave it out."
         )
     longest = len(location.manifest_key.encode()) + LONGEST_SUFFIX
     if longest > MOST_KEY_BYTES:
         raise InvalidArgumentError(
-            f"s3_key={s3_key!r} makes a key of {len(key.encode()):,} bytes; that of its manifest and of what marks an "
-            f"export under way has {longest:,}: S3 takes {MOST_KEY_BYTES:,}. Shorten s3_prefix or s3_key."
+            f"s3_key={s3_key!r} makes a key of {len(key.encode()):,} bytes. The keys of its manifest and its claim "
+            f"have up to {longest:,}, and S3 allows {MOST_KEY_BYTES:,}. Shorten s3_prefix or s3_key."
         )

@@ -1,6 +1,6 @@
-"""Keeps what an export is about to replace, if it is not what its manifest says: a wound stays visible.
+"""Keeps an altered object that an export is about to replace, so that the alteration stays visible.
 
-In a bucket with versions what is replaced stays as a version; elsewhere it is copied below ``_quarantine/`` first.
+In a bucket with versions, the replaced object stays as a version. In others it is first copied below ``_quarantine/``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _ENCRYPTION: Final = ("ServerSideEncryption", "SSEKMSKeyId", "SSEKMSEncryptionCo
 def keep_altered(
     client: Any, bucket: str, key: str, manifest_key: str, present: Present, extra_args: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Keep an object or a manifest that was altered, and return what the new manifest says of it.
+    """Keep an object or a manifest that was altered, and return what the new manifest says about it.
 
     :param present: what is at the key.
-    :param extra_args: of boto3's uploads; the copies are encrypted in the same way.
-    :return: ``why``, and of what is kept ``size``, ``etag`` and either ``version_id`` or ``kept_at``; ``None`` if there
-        is nothing to replace, or it is what its manifest says.
-    :raises IncompleteExportError: if the copy is not what was to be kept; nothing is replaced then.
+    :param extra_args: arguments of boto3's uploads; the copies are encrypted in the same way.
+    :return: ``why``, and of the kept object ``size``, ``etag`` and either ``version_id`` or ``kept_at``; ``None`` if
+        nothing is replaced, or the object is the one that its manifest describes.
+    :raises IncompleteExportError: if the copy differs from the original; then nothing is replaced.
     """
     if present.manifest_sha256 is None or present.intact:
         return None
@@ -52,16 +52,16 @@ def _keep(
     if version not in (None, "null"):
         return {"size": size, "etag": etag, "version_id": version}
     layout = _layout(manifest_key)
-    # SHA-256 or ETag make the key the same for another try, and another one for other bytes.
+    # With the SHA-256 or the ETag, another try has the same key, and other bytes have another one.
     kept_at = f"{layout.quarantine}{key.removeprefix(layout.prefix)}/{sha256 or etag}"
     encryption = {name: extra_args[name] for name in _ENCRYPTION if name in extra_args}
     client.copy({"Bucket": bucket, "Key": key}, bucket, kept_at, ExtraArgs=encryption)
     copied = client.head_object(Bucket=bucket, Key=kept_at)["ContentLength"]
     if copied != size:
         raise IncompleteExportError(
-            f"s3://{bucket}/{key} differs from its manifest and was to be kept at s3://{bucket}/{kept_at} before it is "
-            f"replaced, but the copy has {copied} bytes instead of {size}. Nothing was replaced; the next try copies "
-            "it again."
+            f"s3://{bucket}/{key} differs from its manifest, so it is copied to s3://{bucket}/{kept_at} before it is "
+            f"replaced. The copy has {copied} bytes instead of {size}. Nothing was replaced; the next try copies it "
+            "again."
         )
     return {"size": size, "etag": etag, "kept_at": kept_at}
 

@@ -1,4 +1,4 @@
-"""Takes back what a failed try has written to S3, and nothing that another try wrote."""
+"""Deletes what a failed try has written to S3, and nothing that another try has written."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ log = logging.getLogger(__name__)
 class Written:
     """What a try has asked S3 to write so far.
 
-    :ivar completing: whether S3 was asked to complete the upload, so that the object at the key may be this try's.
+    :ivar completing: whether S3 was asked to complete the upload: then the object at the key may be this try's.
     :ivar etag: the object's, once S3 has shown that it is this try's.
+    :ivar signature_before: the signature that was replaced or removed.
     """
 
     completing: bool = False
     etag: str | None = None
     manifest: bytes | None = None
     signature: bytes | None = None
+    signature_before: bytes | None = None
 
 
 def take_back(keys: Keys, claim: Claim, conditions: Conditions, written: Written, before: Seen | None) -> None:
     """Delete what a try has written, unless its export is finished.
 
-    What replaced something older stays in a bucket without versions: what was there before cannot be restored.
+    In a bucket without versions, an object that replaced an older one stays, since the older one cannot be restored.
 
     :param before: what was at the keys before this try wrote.
     :raises ExportUnderWayError: if another try has taken over.
@@ -55,7 +57,7 @@ def take_back(keys: Keys, claim: Claim, conditions: Conditions, written: Written
 
     if own_manifest:
         delete(keys.manifest_key, seen.manifest.etag, seen.manifest.version, manifest_before)
-    if written.signature is not None and seen.manifest.body in (None, written.manifest):
+    if written.signature is not None:
         found = keys.small(keys.signature_key)
         if found.body == written.signature:
             delete(keys.signature_key, found.etag, found.version, manifest_before)

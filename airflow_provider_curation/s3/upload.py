@@ -1,4 +1,4 @@
-"""A multipart upload of a stream: its id, parts and checksum are known, and memory holds one part."""
+"""A multipart upload of a stream: its parts and checksum are known, and one part is in memory at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 
 from airflow_provider_curation.audit.errors import ArchiveRefusedError
 from airflow_provider_curation.s3.checksum import ALGORITHM, PartsSha256
-from airflow_provider_curation.s3.claim import abort
 from airflow_provider_curation.s3.codes import error_code
 from airflow_provider_curation.s3.conditions import Conditions
+from airflow_provider_curation.s3.open_uploads import OpenUploads
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 PART_BYTES: Final = 5 * 1024 * 1024
 MOST_PARTS: Final = 10_000
 _READ_BYTES: Final = 1 << 20
-#: Arguments of an upload that each of its requests takes.
+#: Those of an upload's arguments that each of its requests takes.
 _OF_EACH_PART: Final = (
     "ChecksumAlgorithm",
     "ExpectedBucketOwner",
@@ -38,7 +38,7 @@ class Stream(Protocol):
 
 
 class Upload:
-    """One upload to a key, begun and ended by this try alone.
+    """One upload to a key, which only this try begins and ends.
 
     S3 is asked to keep a SHA-256 of the parts, and refuses a part whose bytes do not have the SHA-256 that is sent.
 
@@ -66,9 +66,9 @@ class Upload:
         return str(self._sha256) if self._sha256 else None
 
     def complete(self, conditions: Conditions, condition: dict[str, str]) -> dict[str, Any]:
-        """Make the object of it, and return S3's answer.
+        """Complete the upload, which makes the object, and return S3's answer.
 
-        :param condition: that S3 checks against what is at the key.
+        :param condition: what S3 checks against the object at the key.
         """
         answer = conditions.send(
             self._client.complete_multipart_upload,
@@ -83,9 +83,12 @@ class Upload:
         return dict(answer)
 
     def abort(self) -> None:
-        """Abort the upload, unless it was completed."""
+        """Abort the upload, unless it was completed.
+
+        :raises ArchiveError: if S3 fails.
+        """
         if self.id is not None:
-            abort(self._client, self._target["Bucket"], self._target["Key"], self.id)
+            OpenUploads(self._client, self._target["Bucket"]).abort(self._target["Key"], self.id)
             self.id = None
 
     def _create(self) -> dict[str, Any]:

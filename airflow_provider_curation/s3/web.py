@@ -1,6 +1,6 @@
-"""Where people find an object in a browser: in the AWS console, or at its own address on another store.
+"""Where people find an object in a browser: in the AWS console or, on another store, at the object's own address.
 
-No address is presigned: whoever can read a task's XComs could then read the audit events, with the names of people.
+No address is presigned: otherwise whoever can read a task's XComs could read the audit events and the people's names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GOV_CONSOLE: Final = "console.amazonaws-us-gov.com"
 def object_page(client: Any, bucket: str, key: str) -> str:
     """Return the page of an object.
 
-    :param client: the boto3 client that wrote it; its endpoint, and so the connection's ``endpoint_url``, decides.
+    :param client: the boto3 client that wrote it; its endpoint decides which page it is.
     """
     if console := _console(client):
         return f"https://{console}/s3/object/{quote(bucket)}?prefix={quote(key)}"

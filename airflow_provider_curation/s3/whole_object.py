@@ -1,4 +1,4 @@
-"""One small object of S3, such as a report: written in one request, whole or not at all, and read back."""
+"""One small object in S3, such as a report: written in one request, whole or not at all, and read back."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def write_whole(
     aws_conn_id: str | None,
     extra_args: dict[str, Any] | None = None,
 ) -> str:
-    """Write an object in place of one that may be there, and return its URI.
+    """Write an object, replacing one that may be there, and return its URI.
 
-    S3 compares the bytes that arrive with their SHA-256 before it has an object of them.
+    S3 compares the bytes that arrive with their SHA-256 before it stores them.
 
     :param extra_args: of boto3's uploads, such as ``ServerSideEncryption``.
-    :raises ArchiveError: if S3 does not take the object, or gives back other bytes.
+    :raises ArchiveError: if S3 refuses the object, or returns other bytes.
     """
     client = s3_client(aws_conn_id)
     checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
@@ -40,7 +40,7 @@ def write_whole(
         stored = client.get_object(Bucket=bucket, Key=key)["Body"].read(len(body) + 1)
     if stored != body:
         raise ArchiveRefusedError(
-            f"{uri} was written with {len(body):,} bytes, and S3 gives back other ones. Something else may write to "
-            "this key at the same time; write the report again."
+            f"{uri} was written with {len(body):,} bytes, and S3 returns other bytes. Something else may be writing "
+            "to this key; write the report again."
         )
     return uri

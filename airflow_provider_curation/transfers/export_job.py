@@ -120,6 +120,7 @@ class ExportJob:
             self.log.info(
                 "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
             )
+            shielded(lambda: target.end_leftovers(self.stop), self.stop)
             return Exported(before, uploaded=False)
         return Exported(asdict(shielded(lambda: self._export(present), self.stop)), uploaded=True)
 

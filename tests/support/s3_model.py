@@ -289,6 +289,36 @@ class Client:
         return _Paginator(self, name)
 
 
+class DirectClient(Client):
+    """A client whose calls are carried out at once.
+
+    :param fails: how the next calls of an operation end: ``lost`` (carried out, without an answer), or an error's code.
+    """
+
+    def __init__(self, store: Store, fails: dict[str, list[str]] | None = None) -> None:
+        super().__init__(())
+        self.store = store
+        self.fails = fails or {}
+        #: What was asked, such as ``PutObject``.
+        self.asked: list[str] = []
+
+    def _ask(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(operation)
+        waiting = self.fails.get(operation, [])
+        failure = waiting.pop(0) if waiting else None
+        if failure not in (None, "lost"):
+            raise ClientError({"Error": {"Code": failure}, "ResponseMetadata": {"HTTPStatusCode": 500}}, operation)
+        try:
+            self.store, answer = carry_out(self.store, 0, operation, asked)
+        except Refused as refusal:
+            code = str(refusal)
+            details = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": _STATUS[code]}}
+            raise ClientError(details, operation) from None
+        if failure == "lost":
+            raise EndpointConnectionError(endpoint_url="made-up")
+        return answer
+
+
 @dataclass(frozen=True)
 class _Paginator:
     client: Client

@@ -28,6 +28,7 @@ from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.evidence.__main__ import main
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
 from airflow_provider_curation.s3 import exported_object
+from airflow_provider_curation.s3.commit import Commit
 from airflow_provider_curation.s3.exported_object import S3Object
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.s3.upload import PART_BYTES
@@ -180,8 +181,8 @@ def test_a_bucket_without_object_lock_is_an_error_before_anything(
     [
         ({"object_lock_mode": "GOVERNANCE"}, "needs object_lock_retain_until"),
         ({"object_lock_retain_until": UNTIL}, "object_lock_mode=None"),
-        ({"object_lock_mode": "governance", "object_lock_retain_until": UNTIL}, "is none of GOVERNANCE, COMPLIANCE"),
-        ({"object_lock_mode": "GOVERNANCE", "object_lock_retain_until": HOUR}, "which is past"),
+        ({"object_lock_mode": "governance", "object_lock_retain_until": UNTIL}, "is not one of GOVERNANCE, COMPLIANCE"),
+        ({"object_lock_mode": "GOVERNANCE", "object_lock_retain_until": HOUR}, "which is in the past"),
         ({"object_lock_mode": "GOVERNANCE", "object_lock_retain_until": "2099-01-01"}, "no time zone"),
     ],
 )
@@ -420,6 +421,43 @@ def test_a_bad_signature_is_found(server: Simulator, bucket: Bucket, keys: None,
     assert export(bucket, signing_conn_id="signing")["uploaded"] is True
     assert verifier(bucket, signing_conn_id="signing").execute({})["counts"] == {}
     assert SIGNING_LINE not in log_text()
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_an_unsigned_export_leaves_no_signature_of_the_one_before(versioned: bool, bucket: Bucket, keys: None) -> None:
+    if versioned:
+        bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    with simulated(events=90) as simulator:
+        signed = export(bucket, signing_conn_id="signing")
+        signature = signed["manifest_key"] + ".dsse"
+        # The same bytes: nothing is written, and what is signed stays signed.
+        assert export(bucket)["uploaded"] is False
+        assert signature in bucket.objects()
+        simulator.insert(START + HOUR)
+
+        def refuse(self: Any, *arguments: Any) -> None:
+            raise errors.ArchiveUnavailableError("made up")
+
+        with pytest.MonkeyPatch.context() as patch:
+            # The manifest cannot be written: that of the signed export stays, and so does its signature.
+            patch.setattr(Commit, "_put", _but_the_manifest(refuse))
+            with pytest.raises(errors.ArchiveUnavailableError):
+                export(bucket)
+        assert json.loads(bucket.body(signed["manifest_key"]))["events"] == signed["events"]
+        assert signature in bucket.objects()
+
+        assert export(bucket)["uploaded"] is True
+        assert signature not in bucket.objects()
+        assert verifier(bucket).execute({})["counts"] == {}
+
+
+def _but_the_manifest(refuse: Callable[..., None]) -> Callable[..., None]:
+    put = Commit._put
+
+    def chosen(self: Commit, key: str, body: bytes, replaced: str | None) -> None:
+        (put if key.endswith(".dsse") else refuse)(self, key, body, replaced)
+
+    return chosen
 
 
 def test_a_key_that_cannot_be_used_is_named_and_not_shown(server: Simulator, bucket: Bucket, keys: None) -> None:
