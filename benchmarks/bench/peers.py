@@ -108,8 +108,11 @@ HTTP_OPERATOR = Peer("http_operator", "Airflow: HttpOperator, then S3Hook", scri
 AIRFLOW_START = Peer("airflow_start", "Airflow's fixed start (imports only)", script("airflow_start.py"), reads=False)
 PROVIDER = Peer("provider_jsonl", "this provider, JSONL", script("provider.py"), "jsonl")
 PROVIDER_CSV = Peer("provider_csv", "this provider, CSV", script("provider.py", file_format="csv"), "csv")
+PROVIDER_PARQUET = Peer(
+    "provider_parquet", "this provider, Parquet", script("provider.py", file_format="parquet"), "parquet"
+)
 
-#: In the order of the table and of each round.
+#: In the order of the table and of each round. None of the others writes Parquet, so it is only in memory.py.
 ALL = (
     THROWN_AWAY, LIMIT, LIMIT_6, VENDOR, VENDOR_1, HTTP_OPERATOR, AIRFLOW_START, PROVIDER, PROVIDER_CSV,
 )  # fmt: skip

@@ -20,6 +20,8 @@ MEMORY_PART_OF_HTTP_OPERATOR = 14
 PART_OF_LIMIT = {0: 1.25, 100: 0.4}
 CSV_AGAINST_VENDOR = (10.0, 20.0)
 MEMORY_MB = (64.0, 48.0)
+#: A Parquet file's row group is held until it is written.
+MEMORY_PARQUET_MB = (120.0, 90.0)
 #: A page of 2000 overlaps the previous one by one row.
 NEW_ROWS_A_PAGE = 1999
 
@@ -50,9 +52,9 @@ def allowed_requests(events: int, slices: int) -> int:
     return ceil(events / NEW_ROWS_A_PAGE) + slices + 2
 
 
-def memory_verdict(label: str, megabytes: float | None) -> Verdict:
+def memory_verdict(label: str, megabytes: float | None, limits: tuple[float, float] = MEMORY_MB) -> Verdict:
     """Compare peak memory over the imports with its limit, whatever the number of events."""
-    most, better = MEMORY_MB
+    most, better = limits
     aim = f"{label}: under {most:g} MB over the imports (better {better:g})"
     return Verdict(aim, "-", None) if megabytes is None else Verdict(aim, f"{megabytes:.0f} MB", megabytes < most)
 

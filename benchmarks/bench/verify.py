@@ -49,8 +49,7 @@ class Bucket:
         if len(exports) != 1:
             raise WrongExport(f"expected one object, found {[item['Key'] for item in exports]}")
         with self._download(exports[0]["Key"]) as file:
-            runs = _csv_ids(file) if file_format == "csv" else _jsonl_ids(file)
-            _check(runs, wanted)
+            _check(_IDS[file_format](file), wanted)
         return int(exports[0]["Size"])
 
     @contextmanager
@@ -101,3 +100,14 @@ def _csv_ids(file: IO[bytes]) -> Iterator[list[int]]:
                         yield ids
                         ids = []
             yield ids
+
+
+def _parquet_ids(file: IO[bytes]) -> Iterator[list[int]]:
+    # Only what writes Parquet needs it.
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(file).iter_batches(columns=["id"]):
+        yield batch.column(0).to_pylist()
+
+
+_IDS = {"jsonl": _jsonl_ids, "csv": _csv_ids, "parquet": _parquet_ids}

@@ -18,7 +18,18 @@ from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from airflow_provider_curation.simulator import Simulator
-from tests.support.exports import AWS, END, START, Bucket, csv_rows, export, manifest_key, simulated, truth_jsonl
+from tests.support.exports import (
+    AWS,
+    END,
+    FOREVER,
+    START,
+    Bucket,
+    csv_rows,
+    export,
+    manifest_key,
+    simulated,
+    truth_jsonl,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")]
 
@@ -92,6 +103,27 @@ def test_it_is_verified_like_any_other_export(bucket: Bucket, server: Simulator)
     body[len(body) // 2] ^= 1
     bucket.client.put_object(Bucket=bucket.name, Key=result["key"], Body=bytes(body))
     assert "sha256_differs" in kinds()
+
+
+def test_a_missing_day_is_mended_in_its_format(bucket: Bucket, server: Simulator) -> None:
+    exported = export(bucket, file_format="parquet", s3_prefix="curation", s3_key=DEFAULT_KEY)
+    bytes_before = bucket.body(exported["key"])
+    for key in (exported["key"], exported["manifest_key"]):
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    location = f"s3://{bucket.name}/curation"
+    report = verify_archive(
+        location,
+        START,
+        END,
+        expected=[("events", "parquet")],
+        curation_conn_id="curation_default",
+        retention=FOREVER,
+        aws_conn_id=AWS,
+    )
+    [mend] = report.as_dict()["mend"]
+    assert mend["file_format"] == "parquet"
+    export(bucket, **mend, s3_prefix="curation", s3_key=DEFAULT_KEY)
+    assert bucket.body(exported["key"]) == bytes_before
 
 
 def test_never_worse_holds(bucket: Bucket, server: Simulator) -> None:

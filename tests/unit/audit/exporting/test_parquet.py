@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +21,7 @@ from airflow_provider_curation.audit.exporting.parquet import POLICY_TEXT_FIELDS
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+ds = pytest.importorskip("pyarrow.dataset")
 
 SAMPLES = Path(__file__).parents[2] / "simulator" / "samples"
 LIVE: list[dict[str, Any]] = json.loads((SAMPLES / "audit_packages_2026.json").read_text())["data"]
@@ -74,10 +77,11 @@ def test_events_of_real_servers_need_no_other(events: list[dict[str, Any]]) -> N
     assert all(policy["other"] is None for row in rows for policy in row["policies"] or ())
 
 
-def test_the_schema_is_the_same_for_no_events() -> None:
-    empty, full = (pq.read_schema(io.BytesIO(encoded(events))) for events in ([], LIVE))
-    assert empty == full == parquet.schema()
-    assert read(encoded([])) == []
+@pytest.mark.parametrize("events", [[], LIVE, FIRST_YEAR, [{**LIVE[0], "new": 1, "action": 5, "policies": "none"}]])
+def test_the_schema_is_the_same_on_every_day(events: list[dict[str, Any]]) -> None:
+    file = encoded(events)
+    assert pq.read_schema(io.BytesIO(file)) == parquet.schema()
+    assert len(read(file)) == len(events)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -147,6 +151,22 @@ def test_values_of_another_kind_go_to_other_as_the_server_wrote_them() -> None:
     assert row["created_at"] == datetime(2026, 3, 9, 14, 51, 59, 999999, tzinfo=timezone.utc)
 
 
+def test_pandas_is_not_imported() -> None:
+    # Pyarrow imports it to look at Python's objects, which costs a worker 75 MB and seconds.
+    pytest.importorskip("pandas")
+    code = (
+        "import sys\n"
+        "from airflow_provider_curation.audit.exporting import parquet\n"
+        "made = b''.join(parquet.encode(sys.stdin.buffer.readlines()))\n"
+        "assert made[:4] == b'PAR1'\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    odd = {**LIVE[0], "id": 1, "action": 5, "new": 1, "created_at": "2026-03-09T14:51:59.5Z", "policies": [{"new": 1}]}
+    lines = b"".join(line(event) + b"\n" for event in [*LIVE, {**LIVE[0], "new": 1}, odd])
+    done = subprocess.run([sys.executable, "-c", code], input=lines, capture_output=True, timeout=60, check=False)
+    assert (done.stdout.decode().strip(), done.stderr.decode()) == ("False", "")
+
+
 @pytest.mark.parametrize(
     ("event", "said"),
     [
@@ -180,8 +200,39 @@ def test_row_groups_are_bounded_sorted_and_skippable(monkeypatch: pytest.MonkeyP
         column = group.column(0)
         assert (column.statistics.min, column.statistics.max) == (ids[0], ids[-1])
         assert column.compression == "ZSTD"
-        assert column.has_column_index
     assert sorted(row["id"] for row in read(file)) == sorted(numbers)
+
+
+def test_a_filter_on_time_or_action_skips_row_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP_EVENTS", 100)
+    monkeypatch.setattr(parquet, "_BATCH_EVENTS", 50)
+    file = tmp_path / "day.parquet"
+    file.write_bytes(
+        encoded(
+            [
+                {
+                    **LIVE[number % len(LIVE)],
+                    "id": number,
+                    "created_at": f"2026-03-09T{number // 60:02}:{number % 60:02}:00Z",
+                    "action": "blocked" if number < 100 else "approved",
+                }
+                for number in range(300)
+            ]
+        )
+    )
+    [fragment] = ds.dataset(file).get_fragments()
+    four = datetime(2026, 3, 9, 4, tzinfo=timezone.utc)
+    for condition in (ds.field("created_at") >= four, ds.field("action") == "blocked", ds.field("id") == 50):
+        assert len(fragment.split_by_row_group(condition)) == 1
+    assert len(fragment.split_by_row_group()) == 3
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    for number in range(group.num_columns):
+        column = group.column(number)
+        assert column.has_column_index, column.path_in_schema
+        assert column.has_offset_index, column.path_in_schema
+        assert column.is_stats_set, column.path_in_schema
+        if column.physical_type == "BYTE_ARRAY":
+            assert column.has_dictionary_page, column.path_in_schema
 
 
 @settings(deadline=None, max_examples=30)
