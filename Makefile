@@ -100,6 +100,12 @@ test-dags: $(STAMP) ## The example DAGs only
 $(MINORS:%=test-dags-%): test-dags-%:
 	@$(MAKE) --no-print-directory test-dags AIRFLOW=$*
 
+# Not among the pins: pyspark alone takes half a gigabyte.
+.PHONY: test-spark
+test-spark: $(STAMP) ## Spark reads an archive; installs pyspark, and needs Java 17
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints $(CONSTRAINTS) --group spark
+	$(BIN)/python -m pytest -m spark tests/integration/documentation $(ARGS)
+
 # Pairs, suites and what is left out are in matrix/pairs.py; each pair has a virtual environment of its own.
 .PHONY: test-matrix
 test-matrix: ## Every Airflow with every Python, and the compatibility table (ARGS="--suite dags --airflow 3.1")
@@ -175,6 +181,10 @@ bench-verify: $(STAMP) ## How long a year of manifests takes to verify, and whet
 .PHONY: bench-report
 bench-report: $(STAMP) ## How long a report on a million events takes, and whether memory grows
 	$(BIN)/python benchmarks/report.py $(ARGS)
+
+.PHONY: bench-query
+bench-query: $(STAMP) ## What five questions cost over a month of a million events, JSON lines against Parquet
+	$(BIN)/python benchmarks/query.py $(ARGS)
 
 .PHONY: constraints
 constraints: $(patsubst %,constraints-%,$(MINORS) $(LEAST)) ## Refresh the pins of every Airflow minor, and of the oldest versions

@@ -55,7 +55,7 @@ PARAMS = {
         uniqueItems=True,
         examples=["jsonl", "csv", "parquet"],
         title="Formats",
-        description="One object for each: one event a line (jsonl), or the server's own rows (csv).",
+        description="One object each: one event a line (jsonl), server's own rows (csv), typed columns (parquet).",
     ),
 }
 # [END howto_params]

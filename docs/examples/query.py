@@ -63,6 +63,42 @@ def pyarrow_counts(root: str, server: str) -> dict[str, int]:
     return dict(zip(counts["action"].to_pylist(), counts["action_count"].to_pylist(), strict=True))
 
 
+def spark_counts(root: str, server: str) -> dict[str, int]:
+    # [START spark]
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.master("local[1]").getOrCreate()
+    events = spark.read.parquet(f"{root}/instance={server}/stream=events/format=parquet")
+    counts = events.groupBy("action").count()
+    # [END spark]
+    return {row["action"]: row["count"] for row in counts.collect()}
+
+
+def airflow_task(root: str, server: str) -> Any:
+    # [START airflow]
+    from airflow.providers.common.sql.config import DataSourceConfig
+    from airflow.providers.common.sql.operators.analytics import AnalyticsOperator
+
+    blocked = AnalyticsOperator(
+        task_id="blocked",
+        datasource_configs=[
+            DataSourceConfig(
+                conn_id="aws_default",
+                table_name="events",
+                uri=f"{root}/instance={server}/stream=events/format=parquet/",
+                format="parquet",
+                options={"table_partition_cols": [("dt", "string")]},
+            )
+        ],
+        queries=[
+            "select package_type, count(*) as n from events where action = 'blocked' group by 1 order by 2 desc, 1"
+        ],
+        result_output_format="json",
+    )
+    # [END airflow]
+    return blocked
+
+
 def compact(root: str, month: str, target: str) -> None:
     # [START compact]
     import duckdb

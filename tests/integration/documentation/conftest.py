@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,6 +16,18 @@ from tests.support.copied_archive import CopiedArchive, copy
 from tests.support.exports import START, Bucket, export, s3_client, simulated, truth_jsonl
 
 DAY = timedelta(days=1)
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
+
+
+@pytest.fixture(scope="module")
+def query_examples() -> ModuleType:
+    """The functions that the page about querying shows."""
+    spec = importlib.util.spec_from_file_location("docs_examples_query", EXAMPLES / "query.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")

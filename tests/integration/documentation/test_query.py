@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 import sqlglot
 
 from airflow_provider_curation.audit.exporting import parquet
+from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 from tests.support.copied_archive import CopiedArchive
 from tests.support.exports import START
 
@@ -24,36 +25,51 @@ EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("documentation")]
 
 
-@pytest.fixture(scope="module")
-def page() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_examples_query", EXAMPLES / "query.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def counted(events: list[dict[str, Any]], field: str) -> dict[str, int]:
     return dict(Counter(event[field] for event in events))
 
 
-def test_duckdb_reads_both_formats_alike(page: ModuleType, archive: CopiedArchive) -> None:
+def test_duckdb_reads_both_formats_alike(query_examples: ModuleType, archive: CopiedArchive) -> None:
     blocked = counted([event for event in archive.events if event["action"] == "blocked"], "package_type")
     expected = sorted(blocked.items(), key=lambda each: (-each[1], each[0]))
-    assert page.duckdb_parquet(archive.root) == expected == page.duckdb_jsonl(archive.root)
+    assert query_examples.duckdb_parquet(archive.root) == expected == query_examples.duckdb_jsonl(archive.root)
 
 
-def test_whole_folders_are_read_without_manifests(page: ModuleType, archive: CopiedArchive) -> None:
+def test_whole_folders_are_read_without_manifests(query_examples: ModuleType, archive: CopiedArchive) -> None:
     expected = counted(archive.events, "action")
-    assert page.polars_counts(archive.root) == expected
-    assert page.pandas_counts(archive.root, archive.server) == expected
-    assert page.pyarrow_counts(archive.root, archive.server) == expected
+    assert query_examples.polars_counts(archive.root) == expected
+    assert query_examples.pandas_counts(archive.root, archive.server) == expected
+    assert query_examples.pyarrow_counts(archive.root, archive.server) == expected
 
 
-def test_a_month_becomes_one_file(page: ModuleType, archive: CopiedArchive, tmp_path: Path) -> None:
+def test_an_airflow_task_reads_the_folder(query_examples: ModuleType, archive: CopiedArchive) -> None:
+    pytest.importorskip("airflow.providers.common.sql.operators.analytics", reason="common.sql is older than 2")
+    pytest.importorskip("datafusion")
+    [result] = json.loads(query_examples.airflow_task(f"file://{archive.root}", archive.server).execute({}))
+    blocked = counted([event for event in archive.events if event["action"] == "blocked"], "package_type")
+    expected = sorted(blocked.items(), key=lambda each: (-each[1], each[0]))
+    assert [(row["package_type"], row["n"]) for row in result["data"]] == expected
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/simulator.md"])
+def test_the_answer_that_a_page_shows(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (EXAMPLES.parents[1] / page).read_text()
+    [(query, answer)] = re.findall(r"```sql\n(SELECT package_type.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    start, end = (datetime(2026, 3, day, tzinfo=timezone.utc) for day in (1, 31))
+    server = Simulator(SimulatorSettings(events=10_000, start=start, end=end))
+    file = tmp_path / "curation/instance=acme.jfrog.io/stream=events/format=parquet/dt=2026-03-01/month.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"".join(parquet.encode(line + b"\n" for line in server.truth_lines(start, end))))
+    monkeypatch.chdir(tmp_path)
+    shown = [(name, int(count)) for name, count in map(str.split, answer.splitlines())]
+    assert duckdb.sql(query).fetchall() == shown
+    blocked = counted([event for event in server.truth(start, end) if event["action"] == "blocked"], "package_type")
+    assert Counter(blocked).most_common(3) == shown
+
+
+def test_a_month_becomes_one_file(query_examples: ModuleType, archive: CopiedArchive, tmp_path: Path) -> None:
     target = str(tmp_path / "month.parquet")
-    page.compact(archive.root, f"{START:%Y-%m}", target)
+    query_examples.compact(archive.root, f"{START:%Y-%m}", target)
     ids = [number for (number,) in duckdb.sql(f"select id from '{target}' order by id").fetchall()]
     assert ids == sorted(event["id"] for event in archive.events)
 

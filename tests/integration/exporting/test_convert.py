@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from airflow_provider_curation.audit.exporting import parquet
 from airflow_provider_curation.convert import conversions, convert_archive, convert_export, main
 from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.s3.location import DEFAULT_KEY
-from tests.support.exports import AWS, END, START, Bucket, export, simulated
+from tests.support.dags import load
+from tests.support.exports import ACCESS_KEY, AWS, END, SECRET_KEY, START, Bucket, export, simulated
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")]
 
 DAY = timedelta(days=1)
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "convert_dag.py"
 #: Where exports and what is derived from them lie.
 ARCHIVE = {"s3_prefix": "curation", "s3_key": DEFAULT_KEY}
 
@@ -72,6 +75,18 @@ def test_it_goes_on_where_it_left_off(bucket: Bucket, archive: str) -> None:
     assert converted(archive) == []
 
 
+def test_a_dag_maps_a_task_over_what_is_missing(bucket: Bucket, archive: str) -> None:
+    [dag] = load(EXAMPLE, ("s3://audit-archive/curation", archive))
+    find, derive = dag.get_task("conversions"), dag.get_task("convert_export")
+    assert derive.upstream_task_ids == {"conversions"}
+    found = find.python_callable(*find.op_args, **find.op_kwargs)
+    assert len(found) == 2
+    # As Airflow calls each of the mapped tasks.
+    arguments = derive.partial_kwargs["op_kwargs"]
+    assert all(convert_export(**arguments, **each)["written"] for each in found)
+    assert len([key for key in bucket.objects() if key.endswith(".parquet")]) == 2
+
+
 def test_only_the_days_that_are_asked_for(archive: str) -> None:
     [found] = conversions(archive, START, START + DAY, aws_conn_id=AWS)
     assert f"dt={START:%Y-%m-%d}" in found["key"]
@@ -103,6 +118,38 @@ def test_a_damaged_source_gives_nothing(
         convert_export(**found, aws_conn_id=AWS)
     assert bucket.objects() == before
     assert bucket.uploads() == []
+
+
+def test_a_row_that_does_not_fit_stops_its_file_and_is_named(bucket: Bucket, archive: str) -> None:
+    [found, _] = conversions(archive, aws_conn_id=AWS)
+    key, manifest_key = f"curation/{found['key']}", f"curation/_manifests/{found['key']}.json"
+    lines = gzip.decompress(bucket.body(key)).splitlines(keepends=True)
+    # JSON lines keep whatever the server says; the manifest proves just that.
+    lines[6] = b'{"id":9223372036854775808' + lines[6][lines[6].index(b",") :]
+    content = b"".join(lines)
+    body = gzip.compress(content)
+    hashes = {"sha256": sha256(body).hexdigest(), "content_sha256": sha256(content).hexdigest()}
+    manifest = {**json.loads(bucket.body(manifest_key)), **hashes, "size": len(body), "content_size": len(content)}
+    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=body)
+    bucket.client.put_object(Bucket=bucket.name, Key=manifest_key, Body=json.dumps(manifest).encode())
+    before = bucket.objects()
+
+    with pytest.raises(ConversionError, match=r"line 7: an event whose id does not fit") as raised:
+        convert_export(**found, aws_conn_id=AWS)
+    assert f"s3://{bucket.name}/{key}" in str(raised.value)
+    assert bucket.objects() == before
+    assert bucket.uploads() == []
+
+
+def test_the_command_converts_an_archive_in_s3(
+    bucket: Bucket, archive: str, s3_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # It has no connection: boto3 finds the address and the credentials.
+    for name, value in (("ENDPOINT_URL", s3_url), ("ACCESS_KEY_ID", ACCESS_KEY), ("SECRET_ACCESS_KEY", SECRET_KEY)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert main([archive, "--to", "parquet"]) == 0, capsys.readouterr().err
+    assert len([key for key in bucket.objects() if key.endswith(".parquet")]) == 2
 
 
 def test_a_copy_is_converted_by_the_command(
