@@ -25,7 +25,7 @@ def show_alert(airflow: Child, tenant: Simulator, title: Callable[[str], None]) 
     # The DAG runs every ten minutes; the interval of this run is the ten minutes that just ended.
     end = now.replace(minute=now.minute // 10 * 10, second=0, microsecond=0)
     command = ("dags", "test", DAG_ID, f"{end:%Y-%m-%dT%H:%M:%S+00:00}")
-    title(f"6. airflow {' '.join(command)}")
+    title(f"7. airflow {' '.join(command)}")
     print(f"Meanwhile a developer asked for npm {_PACKAGE}, which was blocked at {now:%H:%M:%S}. From the logs of the")
     print("sensor and of the task that alerts:")
     said: list[str] = []

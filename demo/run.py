@@ -24,6 +24,7 @@ from alert import show_alert
 from child import STOP_SIGNALS, AirflowFailed, Child
 from evidence import Archive, Day, show
 from made_up import BUCKET, TOKEN, made_up_s3, made_up_tenant
+from question import show_query
 
 DAG_ID = "curation_audit_daily_export"
 #: The provider works there; the command that the demo runs does not.
@@ -127,7 +128,8 @@ def _demo(stack: ExitStack, day: Day) -> None:
     archive = Archive(s3.client(), BUCKET)
     _title("3. What is in S3 now")
     true = show(archive, tenant, day, _title)
-    if not show_alert(airflow, tenant, _title) or not true:
+    answered = show_query(archive, tenant, day, _title)
+    if not show_alert(airflow, tenant, _title) or not (true and answered):
         raise Untrue("something above is UNTRUE.")
 
 

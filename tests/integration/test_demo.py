@@ -134,7 +134,7 @@ def demo_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The demo's modules, found as they are when it runs; forgotten afterwards, since their names are short."""
     monkeypatch.syspath_prepend(str(DEMO))
     yield
-    for name in ("alert", "child", "evidence", "made_up", "run"):
+    for name in ("alert", "child", "evidence", "made_up", "question", "run"):
         sys.modules.pop(name, None)
 
 
@@ -204,6 +204,33 @@ def test_shows_what_is_true(
     assert all(f"{len(body):,} bytes  {key}" in said for key, body in bucket.objects.items())
 
 
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_its_query_is_answered_as_the_server_would(
+    spoiled: bool, exported: tuple[Any, Bucket], tenant: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evidence import Archive
+    from question import show_query
+
+    day, bucket = exported
+    key = key_of(bucket, ".jsonl.gz")
+    lines = gzip.decompress(bucket.objects[key]).splitlines(keepends=True)
+    [*_, blocked] = [line for line in lines if b'"action":"blocked"' in line]
+    if spoiled:
+        lines.remove(blocked)
+        bucket.objects[key] = gzip.compress(b"".join(lines))
+
+    assert show_query(Archive(bucket, "audit-archive"), tenant, day, print) is not spoiled
+    assert ("UNTRUE" in capsys.readouterr().out) is spoiled
+
+
+def test_its_query_needs_an_export(exported: tuple[Any, Bucket], tenant: Simulator) -> None:
+    from evidence import Archive
+    from question import show_query
+
+    exported[1].objects.clear()
+    assert show_query(Archive(exported[1], "audit-archive"), tenant, exported[0], print) is False
+
+
 def key_of(bucket: Bucket, ending: str, stream: str = "events") -> str:
     [key] = [key for key in bucket.objects if key.endswith(ending) and f"/stream={stream}/" in key]
     return key
@@ -266,9 +293,13 @@ def test_says_what_is_untrue(
     assert "\nUNTRUE  " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("archive", "alert", "status"), [(True, True, 0), (False, True, 1), (True, False, 1)])
+@pytest.mark.parametrize(
+    ("archive", "query", "alert", "status"),
+    [(True, True, True, 0), (False, True, True, 1), (True, False, True, 1), (True, True, False, 1)],
+)
 def test_its_exit_status_is_the_verdict(
     archive: bool,
+    query: bool,
     alert: bool,
     status: int,
     demo_modules: None,
@@ -281,6 +312,7 @@ def test_its_exit_status_is_the_verdict(
 
     monkeypatch.setattr(child.Child, "run", lambda self, *command, tell=None: None)
     monkeypatch.setattr(run, "show", lambda *arguments: archive)
+    monkeypatch.setattr(run, "show_query", lambda *arguments: query)
     monkeypatch.setattr(run, "show_alert", lambda *arguments: alert)
     monkeypatch.setattr(run, "_forget_the_users_settings", lambda: None)
     monkeypatch.setattr(run, "STOP_SIGNALS", ())
