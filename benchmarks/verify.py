@@ -41,8 +41,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="curation-bench-") as name:
         bench = Bench(Path(name))
         year, _ = bench.run("archive_api", hours, [("provider", 0, hours), ("bare", 0, hours)], chosen.rounds)
-        [month] = bench.run("archive_api", hours, [("provider", hours - MONTH, hours)], 1)
-        runs = [("provider", 10 * hours - MONTH, 10 * hours)]
+        [month] = bench.run("archive_api", hours, [("provider", max(0, hours - MONTH), hours)], 1)
+        runs = [("provider", max(0, 10 * hours - MONTH), 10 * hours)]
         if chosen.decade:
             runs.append(("provider", 0, 10 * hours))
         decade = bench.run("archive_api", 10 * hours, runs, 1)

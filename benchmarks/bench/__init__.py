@@ -1,1 +1,1 @@
-"""The parts of the benchmarks: a fake endpoint, an S3 API, measured processes, checks and tables."""
+"""The parts of the benchmarks: the endpoint, an S3 API, measured processes, checks and tables."""
