@@ -292,7 +292,8 @@ class Client:
 class DirectClient(Client):
     """A client whose calls are carried out at once.
 
-    :param fails: how the next calls of an operation end: ``lost`` (carried out, without an answer), or an error's code.
+    :param fails: how the next calls of an operation end: ``lost`` (carried out, without an answer), ``repeated``
+        (carried out twice, since boto sends a call again if its answer is lost), or an error's code.
     """
 
     def __init__(self, store: Store, fails: dict[str, list[str]] | None = None) -> None:
@@ -306,10 +307,11 @@ class DirectClient(Client):
         self.asked.append(operation)
         waiting = self.fails.get(operation, [])
         failure = waiting.pop(0) if waiting else None
-        if failure not in (None, "lost"):
+        if failure not in (None, "lost", "repeated"):
             raise ClientError({"Error": {"Code": failure}, "ResponseMetadata": {"HTTPStatusCode": 500}}, operation)
         try:
-            self.store, answer = carry_out(self.store, 0, operation, asked)
+            for _ in range(2 if failure == "repeated" else 1):
+                self.store, answer = carry_out(self.store, 0, operation, asked)
         except Refused as refusal:
             code = str(refusal)
             details = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": _STATUS[code]}}
@@ -317,6 +319,10 @@ class DirectClient(Client):
         if failure == "lost":
             raise EndpointConnectionError(endpoint_url="made-up")
         return answer
+
+    def bodies(self) -> dict[str, bytes | None]:
+        """Return the bytes of every object, by key."""
+        return {key: versions[-1].body for key, versions in self.store.objects}
 
 
 @dataclass(frozen=True)

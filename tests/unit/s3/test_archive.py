@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.s3.archive import S3Archive
+from tests.support.s3_model import DirectClient, Store
 
 
 def refusal(code: str, operation: str) -> ClientError:
@@ -19,36 +19,10 @@ def refusal(code: str, operation: str) -> ClientError:
     return ClientError(details, operation)
 
 
-class Bucket:
-    """A bucket in memory, as far as :meth:`S3Archive.put_new` needs one.
-
-    :param conditional: whether it knows ``IfNoneMatch``; else it answers ``NotImplemented``.
-    :param loses: how many answers to ``PutObject`` are lost, so that boto sends it again.
-    """
-
-    def __init__(self, *, conditional: bool = True, loses: int = 0) -> None:
-        self.objects: dict[str, bytes] = {}
-        self._conditional = conditional
-        self._loses = loses
-
-    def put_object(self, *, Key: str, Body: bytes, IfNoneMatch: str | None = None, **more: Any) -> dict[str, Any]:
-        if IfNoneMatch and not self._conditional:
-            raise refusal("NotImplemented", "PutObject")
-        if IfNoneMatch and Key in self.objects:
-            raise refusal("PreconditionFailed", "PutObject")
-        self.objects[Key] = Body
-        if self._loses:
-            self._loses -= 1
-            return self.put_object(Key=Key, Body=Body, IfNoneMatch=IfNoneMatch, **more)
-        return {}
-
-    def head_object(self, *, Key: str, **more: Any) -> dict[str, Any]:
-        if Key not in self.objects:
-            raise refusal("404", "HeadObject")
-        return {"ContentLength": len(self.objects[Key])}
-
-    def get_object(self, *, Key: str, **more: Any) -> dict[str, Any]:
-        return {"Body": io.BytesIO(self.objects[Key])}
+def client_of(*, conditional: bool = True, fails: dict[str, list[str]] | None = None) -> DirectClient:
+    """Return a client of an empty bucket; without conditions, it answers them with ``NotImplemented``."""
+    puts = frozenset({"PutObject"})
+    return DirectClient(Store(puts, frozenset() if conditional else puts), fails)
 
 
 def archive_of(client: Any) -> S3Archive:
@@ -59,19 +33,19 @@ def archive_of(client: Any) -> S3Archive:
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_only_what_is_new_is_written(conditional: bool, caplog: pytest.LogCaptureFixture) -> None:
-    bucket = Bucket(conditional=conditional)
-    archive = archive_of(bucket)
+    client = client_of(conditional=conditional)
+    archive = archive_of(client)
     assert archive.put_new("seal", b"first")
     assert not archive.put_new("seal", b"second")
-    assert bucket.objects == {"seal": b"first"}
+    assert client.bodies() == {"seal": b"first"}
     assert archive.put_new("other", b"second")
     assert ("does not support conditional" in caplog.text) is not conditional
 
 
 def test_what_was_written_although_its_answer_was_lost_is_written() -> None:
-    bucket = Bucket(loses=1)
-    assert archive_of(bucket).put_new("seal", b"first")
-    assert bucket.objects == {"seal": b"first"}
+    client = client_of(fails={"PutObject": ["repeated"]})
+    assert archive_of(client).put_new("seal", b"first")
+    assert client.bodies() == {"seal": b"first"}
 
 
 def test_a_conflict_with_what_is_gone_by_now_is_an_error() -> None:
