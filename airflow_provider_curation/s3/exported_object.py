@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import secrets
 import threading
@@ -21,9 +20,7 @@ from airflow_provider_curation.audit.errors import (
     IncompleteExportError,
     StoppedError,
 )
-from airflow_provider_curation.audit.evidence.manifest import ManifestError, StoredManifest
 from airflow_provider_curation.audit.evidence.replacement import Present
-from airflow_provider_curation.s3.checksum import ALGORITHM, checksum_of
 from airflow_provider_curation.s3.claim import Claim
 from airflow_provider_curation.s3.client import s3_client
 from airflow_provider_curation.s3.commit import Commit
@@ -32,6 +29,7 @@ from airflow_provider_curation.s3.faults import naming_faults
 from airflow_provider_curation.s3.keys import TRY, Keys, Seen
 from airflow_provider_curation.s3.object_lock import check_bucket, ensure_locked, upload_arguments
 from airflow_provider_curation.s3.quarantine import keep_altered
+from airflow_provider_curation.s3.stored import present_of, stored_facts
 from airflow_provider_curation.s3.undo import Written, take_back
 from airflow_provider_curation.s3.upload import Stream, Upload
 from airflow_provider_curation.s3.web import object_page
@@ -130,20 +128,8 @@ class S3Object:
 
         :raises ArchiveError: if S3 fails.
         """
-        seen = self._before = self._keys.look()
-        manifest = None
-        if seen.manifest.body is not None:
-            try:
-                manifest = StoredManifest.parse(seen.manifest.body)
-            except ManifestError as error:
-                log.warning("s3://%s/%s is not a manifest: %s.", self.bucket, self.manifest_key, error)
-        return Present(
-            self.uri,
-            size=seen.head["ContentLength"] if seen.head else None,
-            etag=seen.etags[0],
-            manifest=manifest,
-            manifest_sha256=None if seen.manifest.body is None else hashlib.sha256(seen.manifest.body).hexdigest(),
-        )
+        self._before = self._keys.look()
+        return present_of(self.uri, f"s3://{self.bucket}/{self.manifest_key}", self._before)
 
     def read_back(self, present: Present) -> Present:
         """Read an object that looks like its manifest's, since neither size nor ETag proves that its bytes are.
@@ -233,29 +219,7 @@ class S3Object:
                 raise ExportUnderWayError(f"{self.uri} was removed or replaced as soon as it was written. {NEXT_TRY}")
             ensure_locked(self._client, self.bucket, self.key, self._lock, head)
         self._written.etag = etag_of(head)
-        encryption = {"algorithm": head.get("ServerSideEncryption"), "kms_key_id": head.get("SSEKMSKeyId")}
-        return {
-            "etag": self._written.etag,
-            "version_id": head.get("VersionId"),
-            "encryption": {name: value for name, value in encryption.items() if value},
-            "checksum": self._checksum(head),
-        }
-
-    def _checksum(self, head: dict[str, Any]) -> dict[str, str] | None:
-        """Return the checksum that S3 keeps, which must be that of the bytes that were sent."""
-        kept, sent = checksum_of(head), self._upload.checksum if self._upload else None
-        if sent is None:
-            return kept
-        if kept is None or kept["algorithm"] != ALGORITHM:
-            log.info("The store keeps no SHA-256 of %s, and its manifest names none.", self.uri)
-            return kept
-        if kept["value"].partition("-")[0] != sent:
-            raise IncompleteExportError(
-                f"{self.uri}: S3 keeps the SHA-256 {kept['value']} of the upload's parts, and parts with {sent} were "
-                f"sent: it has other bytes. {NEXT_TRY}"
-            )
-        # Not every store says so, but that of an upload in parts is always composite.
-        return {**kept, "type": "COMPOSITE"}
+        return stored_facts(self.uri, head, self._upload.checksum if self._upload else None)
 
     def put_manifest(self, manifest: bytes, signature: bytes | None = None) -> None:
         """Write the manifest after its signature, if there is one: from then on the export is finished.

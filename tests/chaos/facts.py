@@ -19,7 +19,7 @@ class Fault:
 
     :param kinds: the names of the exception's class and its bases.
     :param text: the message and the whole traceback, causes included.
-    :param by_s3: an error of S3's client is among the causes.
+    :param by_s3: an error of S3's client, or the named error for one, is among the causes.
     """
 
     kinds: tuple[str, ...]

@@ -55,6 +55,8 @@ class _Judge:
             fault = step.tries[0].fault
             if fault is not None and not self._may_refuse(fault, step, earlier):
                 yield f"the calm export after it failed: {fault.name}: {fault.message}"
+            if fault is None and step.stored.uploads:
+                yield f"{len(step.stored.uploads)} uploads are open after a calm success"
 
     # Errors
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_provider_curation.audit.errors import ArchiveError
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 from tests.chaos.facts import Fault, Try
 from tests.chaos.schedule import Schedule
@@ -73,7 +74,7 @@ def fault_of(error: BaseException) -> Fault:
         kinds=tuple(kind.__name__ for kind in type(error).__mro__),
         message=str(error),
         text="".join(traceback.format_exception(error)),
-        by_s3=any(isinstance(each, ClientError | BotoCoreError) for each in causes),
+        by_s3=any(isinstance(each, ClientError | BotoCoreError | ArchiveError) for each in causes),
     )
 
 

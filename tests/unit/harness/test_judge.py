@@ -190,6 +190,13 @@ def test_a_failure_between_object_and_manifest_may_leave_the_older_manifest() ->
     assert "has too many of 1 items" in verdicts(before, after, schedule=schedule)
 
 
+def test_a_calm_success_leaves_no_upload_open() -> None:
+    calm = replace(exported(1), name="again")
+    assert verdicts(exported(1), calm) == ""
+    calm.stored = replace(calm.stored, uploads=["_manifests/export.json.claims/try"])
+    assert "1 uploads are open after a calm success" in verdicts(exported(1), calm)
+
+
 AGAIN: list[tuple[tuple[str, ...], Callable[[Schedule], Schedule] | None]] = [
     (("ShrinkError", *NAMED), None),
     (("ObjectExistsError", *NAMED), lambda schedule: replace(schedule, export={**schedule.export, "replace": False})),
