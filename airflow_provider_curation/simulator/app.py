@@ -105,10 +105,14 @@ class CurationApp:
         params = dict(parse_qsl(request.query_string, keep_blank_values=True))
         number = self._count(path)
         fault = self._fault(path, number, params)
+        load = in_flight / self.settings.capacity if self.settings.capacity and path == AUDIT_PATH else 0.0
+        refused = load > 1 and self.settings.over_capacity == "refuse"
+        if refused:
+            fault = Fault.THROTTLED_SECONDS
         reply = self._reply(request, path, params, number, fault)
         if self.settings.gzip and reply.status == 200 and path == AUDIT_PATH and reply.content_type == JSON:
             reply = self._compressed(reply, request)
-        delay = self.settings.latency if path.startswith("/xray/") else 0.0
+        delay = self.settings.latency * max(load, 1.0) ** 2 if path.startswith("/xray/") and not refused else 0.0
         delay += self.settings.latency_per_row * reply.rows + self.settings.latency_per_skipped_row * reply.skipped
         if delay:
             self.stopping.wait(delay)

@@ -116,6 +116,12 @@ class SimulatorSettings:
     latency: float = _server(0.0, "seconds added to each request")
     latency_per_row: float = _server(0.0, "seconds added for each row given")
     latency_per_skipped_row: float = _server(0.0, "seconds added for each row skipped by the offset")
+    capacity: int = _server(0, "audit requests that the server answers well at the same time; 0: any number")
+    over_capacity: Literal["refuse", "slow"] = _server(
+        "refuse",
+        "audit requests beyond the capacity; refuse: 429 with Retry-After, at once; slow: their latency grows with the "
+        "square of the load, so that the server gives fewer answers a second",
+    )
     cache_bytes: int = _server(32 * 1024 * 1024, "bytes of rendered answers to keep; 0: none")
 
     fault_rate: float = _fault(0.0, "share of requests that get a fault, 0 to 1")
@@ -164,7 +170,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 #: The least and the most that a number may be.
 _BOUNDS: Final[dict[str, tuple[int, int | None]]] = {
     **dict.fromkeys(("late_rate", "fault_rate"), (0, 1)),
-    **dict.fromkeys(("events", "short_page_every", "csv_incomplete_over", "cache_bytes"), (0, None)),
+    **dict.fromkeys(("events", "short_page_every", "csv_incomplete_over", "capacity", "cache_bytes"), (0, None)),
     **dict.fromkeys(("latency", "latency_per_row", "latency_per_skipped_row", "retry_after", "hang"), (0, None)),
     **dict.fromkeys(("json_rows", "csv_rows", "short_page_by", "repeat_from"), (1, None)),
     "csv_id_column": (0, 26),

@@ -28,6 +28,8 @@ LEFT_OUT = {
     "latency": "costs time",
     "latency_per_row": "costs time",
     "latency_per_skipped_row": "costs time",
+    "capacity": "429 is among the faults",
+    "over_capacity": "costs time",
     "fault_rate": "faults are scheduled",
     "fault_kinds": "likewise",
     "faults_everywhere": "the other paths have tests of their own",

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, ENTITLEMENT_PATH, VERSION_PATH
-from airflow_provider_curation.simulator import SimulatorSettings
+from airflow_provider_curation.simulator import Fault, SimulatorSettings
 from airflow_provider_curation.simulator.replies import Request
 from tests.support.tenants import START, Tenant, z
 
 pytestmark = pytest.mark.timeout(30)
 Make = Callable[..., Tenant]
+QUERY = f"created_at_start={z(START)}&created_at_end={z(START + timedelta(days=1))}"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,25 @@ def test_other_paths_and_methods(tenant: Make) -> None:
     assert asked.simulator.app.handle(Request("POST", AUDIT_PATH, "")).status == 405
 
 
+def test_more_requests_than_the_capacity_are_refused_at_once(tenant: Make) -> None:
+    app = tenant(capacity=3, retry_after=7, latency=60.0).simulator.app
+    app.stopping.set()  # nobody waits
+    request = Request("GET", AUDIT_PATH, QUERY)
+    assert [app._handle(request, in_flight).status for in_flight in range(1, 6)] == [200, 200, 200, 429, 429]
+    assert dict(app._handle(request, 4).headers)["Retry-After"] == "7"
+    assert app._handle(Request("GET", VERSION_PATH, ""), 4).status == 200
+    assert [record.fault for record in app.records[2:4]] == [None, Fault.THROTTLED_SECONDS]
+
+
+def test_more_requests_than_the_capacity_slow_the_server_down(tenant: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = tenant(capacity=2, over_capacity="slow", latency=0.5).simulator.app
+    waits: list[float] = []
+    monkeypatch.setattr(app.stopping, "wait", waits.append)
+    request = Request("GET", AUDIT_PATH, QUERY)
+    assert {app._handle(request, in_flight).status for in_flight in (1, 2, 4, 8)} == {200}
+    assert waits == [0.5, 0.5, 2.0, 8.0]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -158,6 +178,7 @@ def test_other_paths_and_methods(tenant: Make) -> None:
         ("start", START.replace(tzinfo=None)),
         ("changes", {0: ()}),
         ("repeat_from", 0),
+        ("capacity", -1),
     ],
 )
 def test_impossible_settings_are_refused_by_name(name: str, value: Any) -> None:
