@@ -146,6 +146,7 @@ class CurationAuditHook(HttpHook):
             retry=retry,
             secrets=settings.secrets,
             limits=settings.limits,
+            concurrency=settings.concurrency,
         )
 
     def get_conn(
@@ -340,7 +341,6 @@ class CurationAuditHook(HttpHook):
             wanted=wanted,
             treatment=treatment,
             page_size=self.settings.page_size,
-            concurrency=self.settings.concurrency,
             stop=stop,
             check=check,
             retention=retention,
@@ -349,13 +349,11 @@ class CurationAuditHook(HttpHook):
     def new_poller(self, search: Search, state: Mapping[str, Any] | None = None) -> Poller:
         """Return a poller for new events; with the state of an earlier one, it goes on where that one stopped."""
         settings = self.settings
-        return Poller.of(
-            self.client, search, page_size=settings.page_size, concurrency=settings.concurrency, state=state
-        )
+        return Poller.of(self.client, search, page_size=settings.page_size, state=state)
 
     def _json_source(self, dry_run: bool) -> JsonSource:
         settings = self.settings
-        return JsonSource(self.client, dry_run=dry_run, rows=settings.page_size, concurrency=settings.concurrency)
+        return JsonSource(self.client, dry_run=dry_run, rows=settings.page_size)
 
 
 def no_connection(conn_id: str) -> InvalidArgumentError:

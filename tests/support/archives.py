@@ -124,7 +124,7 @@ class TruthClient(AuditClient):
         self._tenant = Simulator(SimulatorSettings(events=events, start=period.start, end=period.end))
         session = PlatformSession(trust_env=False)
         session.mount("http://", SimulatorAdapter(self._tenant.app))
-        super().__init__(session, "http://curation.example")
+        super().__init__(session, "http://curation.example", concurrency=1)
 
     def count(self, window: Window, dry_run: bool) -> int:
         return self._tenant.count(window.start, window.end, dry_run)
@@ -148,7 +148,7 @@ class Exporter:
 
     def export(self, archive: MemoryArchive, window: Window, *, dry_run: bool = False, key: str | None = None) -> str:
         key = key or self.key(window, dry_run)
-        export = WindowExport(self.client, window, FileFormat("jsonl", "gzip"), dry_run=dry_run, concurrency=1)
+        export = WindowExport(self.client, window, FileFormat("jsonl", "gzip"), dry_run=dry_run)
         archive.objects[key] = export.open().read()
         stored = {"etag": archive.etag(key), "version_id": None, "encryption": {}}
         target = SimpleNamespace(bucket="audit-archive", key=key, stored=lambda: stored)

@@ -95,9 +95,10 @@ class Client:
         pretty: bool = False,
         totals: bool = True,
         holes: Collection[int] = (),
+        concurrency: int = 4,
     ) -> None:
         self.events = sorted(events, key=lambda each: each["id"])
-        self.throttled = False
+        self.concurrency = self.most_concurrent = concurrency
         self.queries: list[Query] = []
         self.before: Callable[[Query], None] = lambda query: None
         self._entitled = entitled

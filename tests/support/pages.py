@@ -82,7 +82,7 @@ class Source:
         self.rows = rows
         self.overlap = 1 if whole_rows else 2
         self.slice_rows = slice_rows
-        self.most_concurrent = concurrency
+        self.concurrency = self.most_concurrent = concurrency
         self.end_inclusive = False
         self.cap = cap
         self.shorts = shorts or {}
@@ -103,10 +103,6 @@ class Source:
         self._lock = threading.Lock()
         #: Of each request's thread: whether its page begins with the last event of the page before.
         self._asking = threading.local()
-
-    @property
-    def concurrency(self) -> int:
-        return self.most_concurrent
 
     def entitled(self) -> bool | None:
         self.entitlements += 1

@@ -23,6 +23,7 @@ from airflow_provider_curation.audit.api.faults import (
     fault_of_status,
     worker_fault,
 )
+from airflow_provider_curation.audit.api.gate import Gate
 from airflow_provider_curation.audit.api.messages import server_message
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Redactor, clean_library_logs
@@ -45,6 +46,7 @@ class AuditClient:
     :param timeout: seconds to connect, and seconds between two bytes of an answer.
     :param secrets: values that a server's message must not show; the credentials that are sent are known anyway.
     :param limits: what one answer may cost. The session sees to the deadline.
+    :param concurrency: the most requests in flight. There are fewer after a 429, or while the server is slow.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class AuditClient:
         retry: RetryPolicy | None = None,
         secrets: tuple[str, ...] = (),
         limits: Limits | None = None,
+        concurrency: int = 4,
     ) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
@@ -68,12 +71,18 @@ class AuditClient:
             prepared = session.prepare_request(requests.Request("GET", self._base_url))
             self._redactor.add_authorization(prepared.headers.get("Authorization"))
         clean_library_logs(self._redactor)
-        #: The server answered 429 once: ask one page at a time from then on.
-        self.throttled = False
+        #: The most requests in flight, ever.
+        self.most_concurrent = concurrency
+        self._gate = Gate(concurrency)
         #: Requests sent, retries included.
         self.requests = 0
         #: Whether the server keeps the client waiting.
         self.outages = Outages()
+
+    @property
+    def concurrency(self) -> int:
+        """The most requests in flight, right now."""
+        return self._gate.limit
 
     def read_json(self, query: Query, decode: Callable[[bytes], _T], stop: threading.Event | None = None) -> _T:
         """Ask for JSON and decode the body; an answer that does not decode is asked for again.
@@ -81,30 +90,31 @@ class AuditClient:
         :param stop: ends waiting between tries when it is set.
         :raises RequestError: its subclasses name the fault.
         """
-        return self._retrying(partial(self._json_once, query.asked, query.params(), decode), stop)
+        return self._retrying(partial(self._json_once, query.asked, query.params(), decode, stop), stop)
 
     def read_path(self, asked: Asked, decode: Callable[[bytes], _T]) -> _T:
         """Ask for the JSON of a path without parameters; see :meth:`read_json`."""
-        return self._retrying(partial(self._json_once, asked, {}, decode), None)
+        return self._retrying(partial(self._json_once, asked, {}, decode, None), None)
 
     def read_zip(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None = None) -> _T:
         """Ask for CSV, keep the zip in a temporary file, and decode it; see :meth:`read_json`."""
         return self._retrying(partial(self._zip_once, query, decode, stop), stop)
 
     def _retrying(self, once: Callable[[], _T], stop: threading.Event | None) -> _T:
-        answer = retrying(self._retry, once, self._on_retry, stop)
+        with self._gate.request(stop):
+            answer = retrying(self._retry, once, self._on_retry, stop)
         self.outages.answered()
         return answer
 
     def _on_retry(self, attempt: int, wait: float, error: BaseException | None) -> None:
-        if isinstance(error, errors.ThrottledError):
-            self.throttled = True
         why = error.came_back if isinstance(error, errors.RequestError) else str(error)
         self.outages.failed(wait, why)
         log.warning("Try %d of %d failed, next in %.1f s: %s", attempt, self._retry.attempts, wait, error)
 
-    def _json_once(self, asked: Asked, params: dict[str, str], decode: Callable[[bytes], _T]) -> _T:
-        body = self._ask(asked, params, partial(self._json_body, asked))
+    def _json_once(
+        self, asked: Asked, params: dict[str, str], decode: Callable[[bytes], _T], stop: threading.Event | None
+    ) -> _T:
+        body = self._ask(asked, params, partial(self._json_body, asked), stop)
         return self._decoded(asked, decode, body)
 
     def _json_body(self, asked: Asked, response: requests.Response) -> bytes:
@@ -113,7 +123,7 @@ class AuditClient:
     def _zip_once(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None) -> _T:
         asked = query.asked
         with _temporary_file(asked) as file:
-            self._ask(asked, query.params(), partial(self._keep, asked, file, stop))
+            self._ask(asked, query.params(), partial(self._keep, asked, file, stop), stop)
             return self._decoded(asked, decode, file)
 
     def _keep(self, asked: Asked, file: IO[bytes], stop: threading.Event | None, response: requests.Response) -> None:
@@ -132,20 +142,30 @@ class AuditClient:
         # Raised here, the error has no context, which might hold the body.
         raise fault
 
-    def _ask(self, asked: Asked, params: dict[str, str], take: Callable[[requests.Response], _T]) -> _T:
+    def _ask(
+        self,
+        asked: Asked,
+        params: dict[str, str],
+        take: Callable[[requests.Response], _T],
+        stop: threading.Event | None,
+    ) -> _T:
         """Send one request and return what ``take`` makes of the answer if its status is 200."""
-        self.requests += 1
-        try:
-            with closing(self._get(asked, params)) as response:
-                self._redactor.add_authorization(response.request.headers.get("Authorization"))
-                if response.status_code == 200:
-                    return take(response)
-                message = server_message(self._beginning(asked, response))
-                fault: errors.CurationAuditError = fault_of_status(asked, response, message, self._redactor)
-        except errors.CurationAuditError:
-            raise
-        except OUTSIDE as error:
-            fault = fault_of_exception(asked, error, self._timeout, self.limits)
+        with self._gate.attempt(stop) as attempt:
+            self.requests += 1
+            try:
+                with closing(self._get(asked, params)) as response:
+                    self._redactor.add_authorization(response.request.headers.get("Authorization"))
+                    if response.status_code == 200:
+                        answer = take(response)
+                        attempt.size = response.raw.tell()
+                        return answer
+                    message = server_message(self._beginning(asked, response))
+                    fault: errors.CurationAuditError = fault_of_status(asked, response, message, self._redactor)
+            except errors.CurationAuditError:
+                raise
+            except OUTSIDE as error:
+                fault = fault_of_exception(asked, error, self._timeout, self.limits)
+            attempt.refused = isinstance(fault, errors.ThrottledError)
         # Raised here, the error has no context, whose texts hold addresses and headers.
         raise fault
 

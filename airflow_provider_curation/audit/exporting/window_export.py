@@ -54,7 +54,6 @@ class WindowExport:
         wanted: EventFilter | None = None,
         treatment: Treatment | None = None,
         page_size: int = JSON_ROWS,
-        concurrency: int = 4,
         stop: threading.Event | None = None,
         check: Callable[[WindowExport], None] | None = None,
         retention: timedelta | None = None,
@@ -70,13 +69,9 @@ class WindowExport:
         self._outages = client.outages
         self._source: PageSource
         if file_format.name == "csv":
-            self._source = CsvSource(
-                client, dry_run=dry_run, wanted=wanted, treatment=treatment, concurrency=concurrency
-            )
+            self._source = CsvSource(client, dry_run=dry_run, wanted=wanted, treatment=treatment)
         else:
-            self._source = JsonSource(
-                client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=page_size, concurrency=concurrency
-            )
+            self._source = JsonSource(client, dry_run=dry_run, wanted=wanted, treatment=treatment, rows=page_size)
         self.reader = WindowReader(self._source, window, self._stop, retention)
         self._encode = file_format.encoder()
 

@@ -81,11 +81,10 @@ class Poller:
         search: Search,
         *,
         page_size: int = JSON_ROWS,
-        concurrency: int = 4,
         state: Mapping[str, Any] | None = None,
     ) -> Poller:
         """Make a poller that reads through a client."""
-        source = JsonSource(client, wanted=search.wanted, rows=page_size, concurrency=concurrency, marked=True)
+        source = JsonSource(client, wanted=search.wanted, rows=page_size, marked=True)
         return cls(source, search, state)
 
     def poll(self, now: datetime | None = None) -> Batch | None:

@@ -41,7 +41,6 @@ class CsvSource:
         dry_run: bool = False,
         wanted: EventFilter | None = None,
         treatment: Treatment | None = None,
-        concurrency: int = 4,
     ) -> None:
         self.rows = CSV_ROWS
         self._client = client
@@ -49,7 +48,7 @@ class CsvSource:
         self._wanted = wanted or None
         self._treatment = treatment or None
         #: For counts and each slice's newest event, which CSV does not have.
-        self._json = JsonSource(client, dry_run=dry_run, concurrency=concurrency)
+        self._json = JsonSource(client, dry_run=dry_run)
         self._header: bytes | None = None
         self._line_break = b"\n"
         self._seen_rows = 0
@@ -58,8 +57,11 @@ class CsvSource:
 
     @property
     def concurrency(self) -> int:
-        """Pages in flight: one, once the server has answered 429."""
-        return self._json.concurrency
+        return self._client.concurrency
+
+    @property
+    def most_concurrent(self) -> int:
+        return self._client.most_concurrent
 
     @property
     def end_inclusive(self) -> bool:

@@ -23,7 +23,6 @@ class JsonSource:
     :param wanted: which events to keep.
     :param treatment: what alters them.
     :param rows: events a page, 1 to 2000.
-    :param concurrency: pages in flight, 1 to 8.
     :param marked: list on each page which events were read and kept.
     """
 
@@ -38,7 +37,6 @@ class JsonSource:
         wanted: EventFilter | None = None,
         treatment: Treatment | None = None,
         rows: int = JSON_ROWS,
-        concurrency: int = 4,
         marked: bool = False,
     ) -> None:
         # A page of one event would be nothing but overlap.
@@ -48,15 +46,17 @@ class JsonSource:
         self._dry_run = dry_run
         self._wanted = wanted or None
         self._treatment = treatment or None
-        self._concurrency = concurrency
         self._marked = marked
         # Threads that decode in parallel only compete for the interpreter, and each would hold a page in memory.
         self._decoding = threading.Lock()
 
     @property
     def concurrency(self) -> int:
-        """Pages in flight: one, once the server has answered 429."""
-        return 1 if self._client.throttled else self._concurrency
+        return self._client.concurrency
+
+    @property
+    def most_concurrent(self) -> int:
+        return self._client.most_concurrent
 
     def entitled(self) -> bool | None:
         return is_entitled(self._client)

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from functools import partial
 from typing import TypeVar
 
 from airflow_provider_curation.audit.errors import StoppedError
@@ -26,7 +25,7 @@ _WAITING = 3
 
 
 class Requests:
-    """Makes a source's requests in threads, at most its ``concurrency`` at a time.
+    """Makes a source's requests in as many threads as it has requests in flight.
 
     :param window: the window being read, for messages.
     :param stop: when set, waiting for an answer ends with :class:`StoppedError`.
@@ -37,12 +36,11 @@ class Requests:
         self._window = window
         self._stop = stop
         self._closing = threading.Event()
-        self._one_at_a_time = threading.Lock()
-        self._pool = ThreadPoolExecutor(max_workers=max(source.concurrency, 1), thread_name_prefix="curation-audit")
+        self._pool = ThreadPoolExecutor(max_workers=source.most_concurrent, thread_name_prefix="curation-audit")
 
     def submit(self, call: Callable[..., _R], *args: object) -> Future[_R]:
         """Make a request in a thread; the last argument that ``call`` gets is the event that ends it."""
-        return self._pool.submit(partial(self._in_turn, call, *args, self._closing))
+        return self._pool.submit(call, *args, self._closing)
 
     def take(self, future: Future[_R]) -> _R:
         """Wait for an answer.
@@ -68,15 +66,6 @@ class Requests:
         """Abort the requests in flight, without waiting for them, and make no more."""
         self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _in_turn(self, call: Callable[..., _R], *args: object) -> _R:
-        """Make a request now, or in turn if the source allows only one at a time."""
-        if self._source.concurrency > 1:
-            return call(*args)
-        with self._one_at_a_time:
-            if self._closing.is_set():
-                raise StoppedError(f"Reading {self._window} has ended; this request is no longer needed.")
-            return call(*args)
 
 
 class Prefetch:

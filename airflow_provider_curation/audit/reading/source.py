@@ -40,7 +40,11 @@ class PageSource(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """The most pages in flight, right now."""
+        """The most pages in flight, right now: fewer while the server refuses some, or is slow."""
+
+    @property
+    def most_concurrent(self) -> int:
+        """The most pages in flight, ever."""
 
     def count(self, window: Window, stop: threading.Event) -> Counted:
         """Return the server's count of a window's events, and the newest one of them."""

@@ -22,7 +22,7 @@ from airflow_provider_curation.audit.endpoint import AUDIT_PATH
 from airflow_provider_curation.audit.errors import TlsError
 from airflow_provider_curation.compat import airflow_version
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
-from airflow_provider_curation.simulator import Fault, Simulator
+from airflow_provider_curation.simulator import Fault, RequestRecord, Simulator
 from tests.support.exports import END, START, TOKEN, Bucket, export, simulated
 
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
@@ -96,12 +96,45 @@ def test_pages_in_flight_are_bounded(concurrency: int) -> None:
     assert in_flight.most == concurrency
 
 
-def test_after_a_429_one_page_is_in_flight() -> None:
+def read_in_flight(simulator: Simulator, events: int) -> list[RequestRecord]:
+    """Read everything, and return the audit requests in the order of their answers."""
+    hook = CurationAuditHook()
+    assert [event["id"] for event in hook.iter_events(START, END)] == [
+        event["id"] for event in simulator.truth(START, END)
+    ]
+    audit = [each for each in simulator.requests if each.path == AUDIT_PATH]
+    assert sum(each.rows for each in audit) >= events
+    return audit
+
+
+def test_after_a_429_half_as_many_pages_are_in_flight_and_then_more_again() -> None:
     schedule = {1: Fault.THROTTLED}
-    with simulated(events=1200, page_size=60, concurrency=4, latency=0.01, fault_schedule=schedule) as simulator:
-        in_flight = InFlight(simulator)
-        assert sum(1 for _ in CurationAuditHook().iter_events(START, END)) == 1200
-    assert in_flight.most == 1
+    with simulated(events=1600, page_size=21, concurrency=4, latency=0.01, fault_schedule=schedule) as simulator:
+        audit = read_in_flight(simulator, 1600)
+    assert max(each.in_flight for each in audit[:16]) == 2
+    assert 2 < max(each.in_flight for each in audit) <= 4
+
+
+def test_a_server_that_refuses_requests_is_asked_as_much_as_it_takes() -> None:
+    settings: dict[str, Any] = {"events": 6000, "page_size": 41, "latency": 0.05, "retry_after": 0}
+    with simulated(concurrency=8, capacity=3, **settings) as simulator:
+        audit = read_in_flight(simulator, 6000)
+    refused = [each for each in audit if each.status == 429]
+    assert 0 < len(refused) <= 0.15 * len(audit)
+    # Once it has settled, between two and three are in flight, and what is refused is but the one too many.
+    settled = audit[len(audit) // 3 :]
+    assert max(each.in_flight for each in settled) <= 4
+    assert sum(each.in_flight for each in settled if each.status == 200) >= 2 * len(settled)
+
+
+def test_a_server_that_slows_down_is_asked_less() -> None:
+    settings: dict[str, Any] = {"events": 4000, "page_size": 41, "latency": 0.1}
+    with simulated(concurrency=8, capacity=2, over_capacity="slow", **settings) as simulator:
+        audit = read_in_flight(simulator, 4000)
+    assert max(each.in_flight for each in audit) == 8
+    settled = [each.in_flight for each in audit[len(audit) // 2 :]]
+    assert max(settled) <= 4
+    assert sum(settled) >= 1.5 * len(settled)
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv"])

@@ -68,13 +68,14 @@ def test_retry_after_is_taken_from_the_answer(server: Server, status: int, monke
     assert told[1] < 1
 
 
-def test_a_429_is_remembered(server: Server) -> None:
+def test_a_429_halves_the_requests_in_flight(server: Server) -> None:
     server.answers = [fault(503), ok(), fault(429), ok()]
-    client = make_client(server)
+    client = make_client(server, concurrency=6)
     read(client)
-    assert not client.throttled
+    assert client.concurrency == 6
     read(client)
-    assert client.throttled
+    assert client.concurrency == 3
+    assert client.most_concurrent == 6
 
 
 @pytest.mark.parametrize("zipped", [False, True])

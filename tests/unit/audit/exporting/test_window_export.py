@@ -81,7 +81,7 @@ def test_the_object_is_the_same_whatever_the_pages(
 ) -> None:
     events = day_of(number)
     one = read(make(Client(events), compression=compression))
-    other = read(make(Client(events), compression=compression, page_size=page_size, concurrency=concurrency))
+    other = read(make(Client(events, concurrency=concurrency), compression=compression, page_size=page_size))
     assert one == other
     assert unpacked(one, compression) == jsonl(events)
 
@@ -139,8 +139,8 @@ def test_csv_is_one_zip_with_one_header_whatever_the_answers(
     number: int, policies: int, dialect: dict[str, Any], rows: int, concurrency: int, most: int | None
 ) -> None:
     events = day_of(number, policies)
-    client = Client(events, rows=rows, most=most, **dialect)
-    export = make(client, file_format="csv", concurrency=concurrency)
+    client = Client(events, rows=rows, most=most, concurrency=concurrency, **dialect)
+    export = make(client, file_format="csv")
     content = unzipped(read(export))
 
     every = [row for each in events for row in rows_of(each)]
@@ -285,12 +285,12 @@ def test_a_fault_at_any_request_ends_reading_with_it(file_format: str, at: int |
 
     def export(before: Callable[[Query], None], client: Client) -> WindowExport:
         client.before = before
-        return make(client, file_format=file_format, page_size=10, concurrency=1)
+        return make(client, file_format=file_format, page_size=10)
 
-    sound = Client(events, rows=10)
+    sound = Client(events, rows=10, concurrency=1)
     assert pieces(export(lambda query: None, sound))[1] is None
     number = len(sound.queries) - 1 if at == "last" else int(at)
-    broken = Client(events, rows=10)
+    broken = Client(events, rows=10, concurrency=1)
 
     def fail(query: Query) -> None:
         if len(broken.queries) == number + 1:
@@ -365,8 +365,8 @@ def test_answers_without_events_never_make_a_hole_in_silence(
     number: int, holes: set[int], totals: bool, file_format: str, rows: int
 ) -> None:
     events = day_of(number)
-    client = Client(events, rows=rows, totals=totals, holes=holes)
-    export = make(client, file_format=file_format, page_size=rows, concurrency=1, compression=None)
+    client = Client(events, rows=rows, totals=totals, holes=holes, concurrency=1)
+    export = make(client, file_format=file_format, page_size=rows, compression=None)
     given_out, error = pieces(export)
     if error is not None:
         assert isinstance(error, CurationAuditError)

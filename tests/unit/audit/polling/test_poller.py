@@ -38,7 +38,7 @@ class Source:
     rows = 10
     overlap = 1
     slice_rows = 20_000
-    concurrency = 1
+    concurrency = most_concurrent = 1
     end_inclusive = False
 
     def __init__(self, total: Callable[[int], int] | None = lambda count: count) -> None:

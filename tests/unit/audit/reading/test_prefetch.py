@@ -5,17 +5,16 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
 import pytest
 
 from airflow_provider_curation.audit.pages.page import Page
 from airflow_provider_curation.audit.reading.reader import WindowReader
 from airflow_provider_curation.audit.window import Window
-from tests.support.pages import WEEK, Event, Source, keys, read, spread
+from tests.support.pages import WEEK, Source, keys, read, spread
 from tests.support.unhurried import Unhurried
 
 
@@ -28,67 +27,45 @@ def test_no_more_pages_are_in_flight_than_allowed(concurrency: int) -> None:
     assert concurrency == 1 or source.peak > 1
 
 
-class Throttled(Source):
-    """Sees how many are in flight of the requests that were not begun before only one was wanted at a time."""
-
-    def __init__(self, events: Iterable[Event], **options: Any) -> None:
-        super().__init__(events, **options)
-        self.alone: list[int] = []
-        self._now = 0
-        self._told = threading.local()
-
-    @property
-    def concurrency(self) -> int:
-        # The thread of a request looks here first, and may come to the request itself much later.
-        self._told.most = self.most_concurrent
-        return self.most_concurrent
-
-    @contextmanager
-    def _request(self, stop: threading.Event) -> Iterator[int]:
-        late = vars(self._told).pop("most", self.most_concurrent) == 1
-        with self._lock:
-            self._now += late
-            if late:
-                self.alone.append(self._now)
-        try:
-            with super()._request(stop) as number:
-                yield number
-        finally:
-            with self._lock:
-                self._now -= late
-
-
 @pytest.mark.parametrize(("rows", "slice_rows"), [(50, 500), (50, 150)])
-def test_one_page_is_in_flight_after_the_server_throttled(rows: int, slice_rows: int) -> None:
-    def throttle(number: int, source: Source) -> None:
-        if number == 10:
-            source.most_concurrent = 1
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_no_more_pages_are_asked_for_ahead_than_may_be_in_flight_now(
+    concurrency: int, rows: int, slice_rows: int
+) -> None:
+    """The limit falls from 4 while pages are read."""
+    waiting: list[int] = []
 
-    source = Throttled(spread(3000), rows=rows, slice_rows=slice_rows, concurrency=4, delay=0.002, before=throttle)
+    class Limited(Source):
+        @contextmanager
+        def _request(self, stop: threading.Event) -> Iterator[int]:
+            with super()._request(stop) as number:
+                if number == 10:
+                    self.concurrency = concurrency
+                # All that were asked for under the old limit have begun by then.
+                if number > 10 + 4 + 2:
+                    waiting.append(self.active)
+                yield number
+
+    source = Limited(spread(3000), rows=rows, slice_rows=slice_rows, concurrency=4, delay=0.002)
     given, _ = read(source)
     assert given == keys(source.events)
-    assert len(source.alone) > 30
-    assert max(source.alone) == 1
+    assert len(waiting) > 30
+    assert max(waiting) <= (1 if concurrency == 1 else concurrency + 2)
 
 
 class Gated(Source):
-    """Holds its first four requests behind the first slice until the gate is open, and sees whether later ones meet.
+    """Holds its first four requests behind the first slice until the gate is open, and sees whether later ones meet."""
 
-    :param patience: seconds that the first of the later ones waits for the other.
-    """
-
-    def __init__(self, patience: float) -> None:
+    def __init__(self) -> None:
         super().__init__(spread(2000), rows=100, slice_rows=90, concurrency=4)
         self.gate = threading.Event()
         self.begun = count(1)
-        self.arrived: list[int] = []
         self.later: list[bool] = []
-        self._both = threading.Barrier(2, timeout=patience)
+        self._both = threading.Barrier(2, timeout=20.0)
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         if window.start > WEEK.start:
             number = next(self.begun)
-            self.arrived.append(number)
             if number <= 4:
                 assert self.gate.wait(20)
             elif number <= 6:
@@ -111,7 +88,7 @@ def await_that(check: Callable[[], bool]) -> None:
 
 
 def test_no_place_in_flight_stays_empty_while_the_caller_is_busy() -> None:
-    source = Gated(patience=20.0)
+    source = Gated()
     pages = WindowReader(source, WEEK, Unhurried()).pages()
     next(pages)
     source.gate.set()
@@ -120,18 +97,6 @@ def test_no_place_in_flight_stays_empty_while_the_caller_is_busy() -> None:
     pages.close()  # type: ignore[attr-defined]
     assert source.peak <= 4
     assert source.later == [True, True]
-
-
-def test_pages_asked_for_ahead_are_asked_for_one_at_a_time_after_the_server_throttled() -> None:
-    source = Gated(patience=1.0)
-    pages = WindowReader(source, WEEK, Unhurried()).pages()
-    next(pages)
-    await_that(lambda: len(source.arrived) == 4)
-    source.most_concurrent = 1
-    source.gate.set()
-    await_that(lambda: source.requests >= 2 + 4 + 2)
-    pages.close()  # type: ignore[attr-defined]
-    assert source.later == [False, False]
 
 
 @pytest.mark.parametrize("number", [2000, 8000])
@@ -159,14 +124,15 @@ def test_a_page_is_closed_when_the_next_one_is_wanted() -> None:
 
 def test_slices_of_one_page_are_asked_for_side_by_side() -> None:
     class Meeting(Source):
-        """Holds first pages until four of them are in flight."""
+        """Holds the slices' first pages until four of them are in flight."""
 
         def first_page(self, window: Window, stop: threading.Event) -> Page:
-            with self._lock:
-                arrived.append(window)
-                if len(arrived) == 4:
-                    all_four.set()
-            assert all_four.wait(20)
+            if window != WEEK:
+                with self._lock:
+                    arrived.append(window)
+                    if len(arrived) == 4:
+                        all_four.set()
+                assert all_four.wait(20)
             return super().first_page(window, stop)
 
     arrived: list[Window] = []
