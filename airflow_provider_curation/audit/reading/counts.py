@@ -18,7 +18,8 @@ from airflow_provider_curation.audit.errors import (
     NotEntitledError,
     UnexpectedAnswerError,
 )
-from airflow_provider_curation.audit.reading.source import Counted, PageSource, check_plausible
+from airflow_provider_curation.audit.pages.page import Page
+from airflow_provider_curation.audit.reading.source import Counted, PageSource, check_plausible, counted_with
 from airflow_provider_curation.audit.retention import check_remembered
 from airflow_provider_curation.audit.window import Window, format_utc
 
@@ -87,16 +88,18 @@ class WindowCounts:
         """Whether, in every span, the events read are as many as the server counted before and after."""
         return all(span.reconciled for span in self.spans)
 
-    def count_before(self, count_all: CountAll) -> None:
+    def count_before(self, count_all: CountAll, first: Page | None = None) -> None:
         """Count every span before it is read.
 
+        :param first: the first page of a window of one span, whose total is the count, if it has one.
         :raises ExpiredWindowError: if the server may have forgotten a part of the window when it counted.
         :raises IncompleteExportError: if it counted more events in an earlier reading.
         :raises NotEntitledError: if it counts no events because it is not entitled to Curation.
         :raises UnexpectedAnswerError: if it counts events that no window can address.
         :raises ContradictoryAnswerError: if it counts more events than are plausible.
         """
-        for span, counted in zip(self.spans, self._count(count_all), strict=True):
+        counts = self._count(count_all) if first is None or first.total is None else [counted_with(first)]
+        for span, counted in zip(self.spans, counts, strict=True):
             check_plausible(Asked(AUDIT_PATH, span.window), span.window, counted.total)
             span.before, span.newest = counted.total, counted.newest
         if self._source.end_inclusive:

@@ -16,9 +16,10 @@ from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, R
 from airflow_provider_curation.audit.errors import IncompleteExportError, RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, CsvPage, csv_page
-from airflow_provider_curation.audit.pages.page import Page
+from airflow_provider_curation.audit.pages.page import Page, Tally, make_page
+from airflow_provider_curation.audit.pages.page_body import body_of
 from airflow_provider_curation.audit.reading.json_source import JsonSource
-from airflow_provider_curation.audit.reading.source import Counted, fewer_rows
+from airflow_provider_curation.audit.reading.source import Counted, fewer_rows, is_oversized
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 
@@ -80,6 +81,9 @@ class CsvSource:
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
         newest = self._json.newest(window, stop)
+        if newest.total == 0 or (newest.total and is_oversized(window, newest.total, self.slice_rows)):
+            # The count says it all.
+            return make_page([], newest.total, Tally(), body_of(b""))
         if not self._dry_run:
             # The slice's last event has a row for each policy; an event of the dry-run stream has one row anyway.
             self._last_rows[window] = max(1, *(_policies(line) for line in newest.lines()), 0)

@@ -12,7 +12,7 @@ from airflow_provider_curation.audit.errors import ContradictoryAnswerError, Row
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page
-from airflow_provider_curation.audit.reading.source import Counted, check_plausible, fewer_rows
+from airflow_provider_curation.audit.reading.source import Counted, check_plausible, counted_with, fewer_rows
 from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 
@@ -62,8 +62,7 @@ class JsonSource:
         return is_entitled(self._client)
 
     def count(self, window: Window, stop: threading.Event) -> Counted:
-        page = self.newest(window, stop)
-        return Counted(page.total, page.last[0] if page.last else None)
+        return counted_with(self.newest(window, stop))
 
     def newest(self, window: Window, stop: threading.Event) -> Page:
         """Return a page of the window's newest event, with the window's total."""

@@ -57,6 +57,10 @@ class Requests:
                 if future.done():
                     return future.result()
 
+    def first_page(self, window: Window) -> Page:
+        """Return a window's first page."""
+        return self.take(self.submit(self._source.first_page, window))
+
     def count_all(self, windows: Sequence[Window]) -> list[Counted]:
         """Return the server's counts of several windows, requested in parallel."""
         asked = [self.submit(self._source.count, window) for window in windows]
@@ -99,6 +103,12 @@ class Prefetch:
         size = page_size(self._source)
         count = 0 if part.is_oversized(first.total, size) else first.count
         part.pages = PagePlan(count, first.total, size)
+
+    def has_arrived(self, part: Slice, first: Page) -> None:
+        """Take a slice's first page, which was requested elsewhere."""
+        part.begun = True
+        self._firsts[part] = Future()
+        self._firsts[part].set_result(first)
 
     def first(self, part: Slice) -> Page:
         """Return a slice's first page."""

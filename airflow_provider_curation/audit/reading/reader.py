@@ -22,7 +22,7 @@ from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page, 
 from airflow_provider_curation.audit.reading.counts import WindowCounts
 from airflow_provider_curation.audit.reading.prefetch import Prefetch, Requests, page_size
 from airflow_provider_curation.audit.reading.slices import Slice, SlicePlan
-from airflow_provider_curation.audit.reading.source import PageSource, check_plausible
+from airflow_provider_curation.audit.reading.source import PageSource, check_plausible, is_oversized
 from airflow_provider_curation.audit.window import Window
 
 log = logging.getLogger(__name__)
@@ -94,9 +94,7 @@ class WindowReader:
         """
         self._requests = Requests(self._source, self.window, self._stop)
         try:
-            self.counts.count_before(self._requests.count_all)
-            self._plan = SlicePlan(self.counts.spans, page_size(self._source))
-            self._prefetch = Prefetch(self._source, self._plan, self._requests)
+            self._begin()
             while part := self._plan.current():
                 self._prefetch.refill()
                 pages = self._read(part)
@@ -120,6 +118,29 @@ class WindowReader:
             self.counts.count_after(self._requests.count_all)
         finally:
             self._requests.close()
+
+    def _begin(self) -> None:
+        """Count the window before it is read, and plan its slices.
+
+        The first page of a narrow window comes with its total: that is the count, and saves a request.
+        """
+        first = self._first_page() if len(self.counts.spans) == 1 else None
+        self.counts.count_before(self._requests.count_all, first)
+        size, before = page_size(self._source), self.counts.before
+        if first is not None:
+            divided = first.total != before or (before and is_oversized(self.window, before, size.slice_rows))
+            first = None if divided else first
+        self._plan = SlicePlan(self.counts.spans, size, whole=first is not None)
+        self._prefetch = Prefetch(self._source, self._plan, self._requests)
+        if first is not None and (part := self._plan.current()):
+            self._prefetch.has_arrived(part, first)
+
+    def _first_page(self) -> Page | None:
+        """Return the window's first page; ``None`` if it cannot be used as it is, which reading it again deals with."""
+        try:
+            return self._requests.first_page(self.window)
+        except (EndInclusiveError, IncompleteCsvError, RowsShiftedError):
+            return None
 
     def _read(self, part: Slice) -> list[Page] | None:
         """Return all pages of the current slice, and take it off the plan.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from airflow_provider_curation.audit.reading.counts import Span
+from airflow_provider_curation.audit.reading.source import is_oversized
 from airflow_provider_curation.audit.window import Window
 
 #: Pages of unexpected lengths after which a slice is read page by page, since planning then only wastes requests.
@@ -133,7 +133,7 @@ class Slice:
 
     def is_oversized(self, total: int | None, size: PageSize) -> bool:
         """Return whether a slice of ``total`` events has to be divided."""
-        return total is not None and total > 2 * size.slice_rows and self.window.width > timedelta(seconds=1)
+        return total is not None and is_oversized(self.window, total, size.slice_rows)
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,11 @@ class SlicePlan:
     Waiting slices are planned when their turn comes, so that a huge count does not make the plan large.
     """
 
-    def __init__(self, spans: Iterable[Span] = (), size: PageSize | None = None) -> None:
-        """Plan the slices of counted spans: one slice for a span without a count, none for an empty span."""
+    def __init__(self, spans: Iterable[Span] = (), size: PageSize | None = None, *, whole: bool = False) -> None:
+        """Plan the slices of counted spans: one slice for a span without a count, none for an empty span.
+
+        :param whole: make one slice of each span, however many events it has.
+        """
         #: Slices so far, including those that had to be divided.
         self.planned = 0
         #: Opened slices, and between them generators of the ones that wait.
@@ -163,7 +166,8 @@ class SlicePlan:
                 self._order.append(self._parts(span.window, span, 1))
             elif span.before and size is not None:
                 total = None if total is None else total + span.before
-                self._order.append(self._parts(span.window, span, -(-span.before // size.slice_rows)))
+                parts = 1 if whole else -(-span.before // size.slice_rows)
+                self._order.append(self._parts(span.window, span, parts))
         self._one_page_each = bool(total and size and total / self.planned <= size.rows)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
 from airflow_provider_curation.audit.errors import Asked, ContradictoryAnswerError, RowLimitError
@@ -50,7 +51,10 @@ class PageSource(Protocol):
         """Return the server's count of a window's events, and the newest one of them."""
 
     def first_page(self, window: Window, stop: threading.Event) -> Page:
-        """Return a window's first page, with its total if the server gives one."""
+        """Return a window's first page, with its total if the server gives one.
+
+        The page may be empty if the window is oversized and has to be divided anyway.
+        """
 
     def page(self, window: Window, offset: int, remaining: int | None, stop: threading.Event) -> Page:
         """Return the page that begins with the last event of the page before, the one at ``offset``.
@@ -60,6 +64,20 @@ class PageSource(Protocol):
 
     def entitled(self) -> bool | None:
         """Return whether the server is entitled to Curation; ``None`` if it does not say."""
+
+
+def counted_with(page: Page) -> Counted:
+    """Return the count that a page came with."""
+    return Counted(page.total, page.last[0] if page.last else None)
+
+
+def is_oversized(window: Window, total: int, slice_rows: int) -> bool:
+    """Return whether a slice has to be divided.
+
+    :param total: the server's count of its events.
+    :param slice_rows: the most events that a slice should have; twice as many are not worth dividing it.
+    """
+    return total > 2 * slice_rows and window.width > timedelta(seconds=1)
 
 
 def check_plausible(asked: Asked, window: Window, total: int | None) -> None:

@@ -310,7 +310,7 @@ def test_an_event_that_arrives_before_the_last_count_completes_nothing(file_form
     client = Client(day_of(10))
 
     def arrive(query: Query) -> None:
-        if len(client.queries) > 2 and query.num_of_rows == 1 and query.direction == "desc":
+        if len(client.queries) > 1 and query.num_of_rows == 1 and query.direction == "desc":
             client.events = [*client.events, event(99, created_at="2026-03-09T23:59:59Z")]
 
     client.before = arrive
