@@ -1,6 +1,7 @@
 """Compresses an object's content on its way to S3, repeatably.
 
-The same content always gives the same bytes: no time stamps, no machine names.
+The same content always gives the same bytes with the same library: no time stamps, no machine names. The library of the
+defaults is Python's zlib: the bytes of faster ones may depend on the processor's instructions.
 """
 
 from __future__ import annotations

@@ -33,22 +33,13 @@ def read_blocks(asked: Asked, member: IO[bytes], limits: Limits) -> Iterator[Blo
     :raises UnicodeDecodeError: for bytes that are not UTF-8.
     """
     lines = _Lines(asked, member, limits)
-    reader = csv.reader(chain.from_iterable(lines.blocks()), strict=True)
-    done = 0
-    while True:
-        rows: list[list[str]] = []
-        lines_of: list[int] = []
-        for row in reader:
-            rows.append(row)
-            end = reader.line_num
-            lines_of.append(end - done)
-            done = end
-            # The block's last line may end in the middle of a record, which then goes on in the next block.
-            if end == lines.given:
-                break
-        if not rows:
-            return
-        block = Block(rows, _records(lines.take(), lines_of))
+    while text := lines.read():
+        rows = _rows_of_lines(text)
+        if rows is not None:
+            block = Block(rows, io.BytesIO(lines.take()).readlines())
+        else:
+            rows, lines_of = _parsed(text, lines)
+            block = Block(rows, _records(lines.take(), lines_of))
         if max(map(len, block.records)) > limits.max_line_bytes:
             raise lines.too_long()
         if all(rows):
@@ -58,6 +49,44 @@ def read_blocks(asked: Asked, member: IO[bytes], limits: Limits) -> Iterator[Blo
         yield Block(rows[:first_empty], block.records[:first_empty])
         _check_nothing_follows(asked, rows[first_empty:], member)
         return
+
+
+def _rows_of_lines(text: str) -> list[list[str]] | None:
+    """Return the cells of each line; ``None`` unless each line is a record, as it is in most blocks.
+
+    A line without quotes is divided at its commas, which takes a third of the time that the csv module takes.
+    """
+    text = text.replace("\r\n", "\n")
+    if "\r" in text:
+        return None
+    lines = text.removesuffix("\n").split("\n")
+    quoted = [line for line in lines if '"' in line]
+    try:
+        parsed = list(csv.reader(quoted, strict=True))
+    except csv.Error:
+        return None
+    if len(parsed) != len(quoted):
+        # Some record goes on in another line.
+        return None
+    rows_of_quoted = iter(parsed)
+    return [next(rows_of_quoted) if '"' in line else line.split(",") if line else [] for line in lines]
+
+
+def _parsed(text: str, lines: _Lines) -> tuple[list[list[str]], list[int]]:
+    """Return the cells of each record and its number of lines, from a block to the end of one that ends a record."""
+    rows: list[list[str]] = []
+    lines_of: list[int] = []
+    reader = csv.reader(chain.from_iterable(lines.following(text)), strict=True)
+    done = 0
+    for row in reader:
+        rows.append(row)
+        end = reader.line_num
+        lines_of.append(end - done)
+        done = end
+        # The block's last line may end in the middle of a record, which then goes on in the next block.
+        if end == lines.waiting:
+            break
+    return rows, lines_of
 
 
 def _records(content: bytes, lines: list[int]) -> list[bytes]:
@@ -83,7 +112,7 @@ def _check_nothing_follows(asked: Asked, rows: list[list[str]], member: IO[bytes
 
 
 class _Lines:
-    """A member's lines as text; keeps their bytes until they are taken."""
+    """A member's lines as text, block by block; keeps their bytes until they are taken."""
 
     def __init__(self, asked: Asked, member: IO[bytes], limits: Limits) -> None:
         self._asked = asked
@@ -91,21 +120,29 @@ class _Lines:
         self._limits = limits
         self._kept: list[bytes] = []
         self._kept_bytes = 0
-        #: Lines given so far.
-        self.given = 0
+        #: Lines that were read and not taken.
+        self.waiting = 0
 
-    def blocks(self) -> Iterator[Iterable[str]]:
-        """Give the lines of one block after the other."""
-        while block := self._member.read(BLOCK_BYTES):
-            if not block.endswith(b"\n"):
-                block += self._rest_of_line()
-            self._kept_bytes += len(block)
-            if self._kept_bytes > 2 * (self._limits.max_line_bytes + BLOCK_BYTES):
-                # Whole records are taken block by block, so the lines of one record have piled up.
-                raise self.too_long()
-            self._kept.append(block)
-            self.given += block.count(b"\n") + (not block.endswith(b"\n"))
-            yield io.StringIO(block.decode(), newline="\n")
+    def read(self) -> str:
+        """Return the lines of one more block, the last of them whole; empty at the end."""
+        block = self._member.read(BLOCK_BYTES)
+        if not block:
+            return ""
+        if not block.endswith(b"\n"):
+            block += self._rest_of_line()
+        self._kept_bytes += len(block)
+        if self._kept_bytes > 2 * (self._limits.max_line_bytes + BLOCK_BYTES):
+            # Whole records are taken block by block, so the lines of one record have piled up.
+            raise self.too_long()
+        self._kept.append(block)
+        self.waiting += block.count(b"\n") + (not block.endswith(b"\n"))
+        return block.decode()
+
+    def following(self, text: str) -> Iterator[Iterable[str]]:
+        """Give the lines of a block that was read, and of those behind it."""
+        while text:
+            yield io.StringIO(text, newline="\n")
+            text = self.read()
 
     def _rest_of_line(self) -> bytes:
         rest = self._member.readline(self._limits.max_line_bytes + 1)
@@ -116,7 +153,7 @@ class _Lines:
     def take(self) -> bytes:
         """Return the bytes of the lines given since the last call."""
         content = b"".join(self._kept)
-        self._kept, self._kept_bytes = [], 0
+        self._kept, self._kept_bytes, self.waiting = [], 0, 0
         return content
 
     def too_long(self) -> AnswerTooLargeError:

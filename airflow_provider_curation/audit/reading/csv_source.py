@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from functools import partial
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
 from airflow_provider_curation.audit.api.client import AuditClient
 from airflow_provider_curation.audit.api.entitlement import is_entitled
 from airflow_provider_curation.audit.api.query import Query
+from airflow_provider_curation.audit.api.retry import check_stop
 from airflow_provider_curation.audit.endpoint import CSV_ROWS, CSV_ROWS_OLDER, REQUEST_WIDTH
 from airflow_provider_curation.audit.errors import IncompleteExportError, RowLimitError, UnexpectedAnswerError
 from airflow_provider_curation.audit.filters import EventFilter
@@ -33,7 +33,7 @@ class CsvSource:
     #: A page's last event is left to the next page, since a server that counts rows may have cut it.
     overlap = 2
     #: A compromise: few requests on servers with large answers, bounded temporary files and offsets on the others.
-    slice_rows = 50_000
+    slice_rows = 25_000
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class CsvSource:
         self._header: bytes | None = None
         self._line_break = b"\n"
         self._seen_rows = 0
+        # Threads that check rows in parallel only compete for the interpreter: all would finish late, and none early.
+        self._decoding = threading.Lock()
         #: Rows of each slice's last event.
         self._last_rows: dict[Window, int] = {}
 
@@ -117,15 +119,13 @@ class CsvSource:
         rows = min(self.rows, CSV_ROWS_OLDER) if few else self.rows
         query = Query(window, rows, offset, dry_run=self._dry_run, format="csv", end_inclusive=self.end_inclusive)
         end = AnswerEnd(remaining, self._last_rows.get(window, 1), self._seen_rows)
-        decode = partial(
-            csv_page,
-            query,
-            wanted=self._wanted,
-            overlaps=overlaps,
-            end=end,
-            treatment=self._treatment,
-            limits=self._client.limits,
-        )
+
+        def decode(answer: IO[bytes]) -> CsvPage:
+            with self._decoding:
+                # Checking the rows of a large answer takes seconds, and others may have been waiting before this one.
+                check_stop(stop)
+                return csv_page(query, answer, self._wanted, overlaps, end, self._treatment, self._client.limits)
+
         try:
             page = self._client.read_zip(query, decode, stop)
         except RowLimitError as error:
