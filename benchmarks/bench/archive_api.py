@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bench.made_archive import BUCKET, LAYOUT, objects
 from bench.processes import serve_until_closed
+from bench.sealed_archive import sealed_objects
 
 PAGE = 1000
 MISSING = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>"
@@ -20,10 +21,10 @@ MISSING = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>none</Mes
 class Archive:
     """The objects, and the pages of their listing as XML, made once."""
 
-    def __init__(self, hours: int) -> None:
-        self.objects = dict(sorted(objects(hours)))
+    def __init__(self, hours: int, sealed: bool) -> None:
+        self.objects = dict(sorted((sealed_objects if sealed else objects)(hours)))
         self._pages: dict[str, list[bytes]] = {}
-        for prefix in (LAYOUT.manifests, LAYOUT.prefix):
+        for prefix in (LAYOUT.manifests, LAYOUT.seals, LAYOUT.prefix):
             entries = [_entry(key, body) for key, body in self.objects.items() if key.startswith(prefix)]
             self._pages[prefix] = ["".join(entries[at : at + PAGE]).encode() for at in range(0, len(entries), PAGE)]
 
@@ -69,8 +70,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(start % (status, len(answer)) + answer)
 
 
-async def serve(hours: int) -> None:
-    archive = Archive(hours)
+async def serve(hours: int, sealed: bool) -> None:
+    archive = Archive(hours, sealed)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(archive), "127.0.0.1", 0)
     await loop.run_in_executor(None, serve_until_closed, server.sockets[0].getsockname()[1])
@@ -79,7 +80,9 @@ async def serve(hours: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=int, required=True)
-    asyncio.run(serve(parser.parse_args().hours))
+    parser.add_argument("--sealed", action="store_true", help="with signatures and a seal")
+    chosen = parser.parse_args()
+    asyncio.run(serve(chosen.hours, chosen.sealed))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from dataclasses import asdict
 import boto3
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: F401
 from bench.made_archive import BUCKET, LAYOUT, hour
+from bench.sealed_archive import key
 from bench.usage import measured
 
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
 from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.s3 import archive as s3_archive  # noqa: F401
 
@@ -36,6 +38,23 @@ def provider(first: int, last: int) -> int:
     if report.findings or not report.totals.manifests == report.totals.objects_read == last - first:
         sys.exit(report.summary())
     return report.totals.manifests
+
+
+def sealed(first: int, last: int) -> int:
+    """Verify a signed and sealed archive: no object is read, and each signature is checked."""
+    report = verify_archive(
+        f"s3://{BUCKET}/{LAYOUT.root}",
+        hour(first).start,
+        hour(last - 1).end,
+        key_ring=KeyRing((TrustedKey(key().public_key, "made up"),)),
+        aws_conn_id="aws_default",
+        workers=WORKERS,
+    )
+    totals = report.totals
+    whole = totals.manifests == report.signatures_checked == last - first and not totals.objects_read
+    if report.findings or not whole or report.seals != 1:
+        sys.exit(report.summary())
+    return totals.manifests
 
 
 def bare(first: int, last: int) -> int:
@@ -60,12 +79,12 @@ def bare(first: int, last: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("who", choices=("provider", "bare"))
+    parser.add_argument("who", choices=("provider", "sealed", "bare"))
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     chosen = parser.parse_args()
     with measured() as usage:
-        manifests = {"provider": provider, "bare": bare}[chosen.who](chosen.first, chosen.last)
+        manifests = {"provider": provider, "sealed": sealed, "bare": bare}[chosen.who](chosen.first, chosen.last)
     process = os.times()
     print(json.dumps({**asdict(usage), "process_cpu": process.user + process.system, "manifests": manifests}))
 
