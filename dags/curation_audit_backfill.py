@@ -21,6 +21,9 @@ POOL = "default_pool"
 
 # Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
 BUCKET = "audit-archive"
+# The Airflow variable of this name holds the id of the connection whose key signs manifests. Without it, nothing is
+# signed.
+SIGNING_CONN_ID = "{{ var.value.get('curation_signing_conn_id', '') }}"
 
 # [START howto_params]
 PARAMS = {
@@ -83,6 +86,7 @@ with DAG(
     export = CurationAuditToS3Operator.partial(
         task_id="export",
         s3_bucket=BUCKET,
+        signing_conn_id=SIGNING_CONN_ID,
         pool=POOL,
         # Less than the daily export's, and not summed up with the weight of `summary`.
         priority_weight=1,

@@ -12,6 +12,9 @@ from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAud
 
 # Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
 BUCKET = "audit-archive"
+# The Airflow variable of this name holds the id of the connection whose key signs manifests. Without it, nothing is
+# signed.
+SIGNING_CONN_ID = "{{ var.value.get('curation_signing_conn_id', '') }}"
 
 # [START howto_assets]
 # One asset for each export, so that other DAGs can follow it with schedule=[Asset("curation-audit-events")]. It is
@@ -38,6 +41,7 @@ with DAG(
     max_active_runs=1,
     max_active_tasks=2,
     default_args={
+        "signing_conn_id": SIGNING_CONN_ID,
         # Requests are retried by the connection within a task; these retries are for an outage that lasts: after 2, 4,
         # 8, ... minutes. What a retry cannot mend, such as a refused token, ends the task without one.
         "retries": 5,

@@ -1,4 +1,4 @@
-"""Proof that the archive of Curation audit events is whole, after each day's export; for Airflow 2.11 and 3.
+"""Proof that the archive of Curation audit events is whole and sealed, after each day's export; for Airflow 2.11 and 3.
 
 It runs when `curation_audit_daily_export` has written a day. Connections: `curation_default` (type "JFrog Curation")
 and `aws_default`. The bucket is `BUCKET` in the DAG file; "Trigger DAG" asks how many days to verify.
@@ -6,7 +6,7 @@ and `aws_default`. The bucket is `BUCKET` in the DAG file; "Trigger DAG" asks ho
 
 from datetime import datetime, timedelta, timezone
 
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, Param, task
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Asset, Param, Variable, task
 
 from airflow_provider_curation.backfill import EXPORT_NAME
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
@@ -14,8 +14,11 @@ from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAud
 
 # Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
 BUCKET = "audit-archive"
-# The connection whose key signs manifests, such as "audit_signing"; None leaves them unsigned.
-SIGNING_CONN_ID = None
+# The Airflow variable of this name holds the id of the connection whose key signs manifests and seals. Without it,
+# nothing is signed.
+SIGNING_CONN_ID = "{{ var.value.get('curation_signing_conn_id', '') }}"
+# The Airflow variable in which the last seal is noted, where nobody who can write to the bucket can change it.
+LAST_SEAL = "curation_last_seal"
 # The streams and formats that the archive must have, as the export DAG writes them;
 # "parquet" is a format, too.
 STREAMS = [
@@ -26,10 +29,9 @@ STREAMS = [
 EXPECTED = [("dry_run" if each["dry_run"] else "events", each["file_format"]) for each in STREAMS]
 # An export may take so long after its day has ended; until then the day is pending, and not a gap.
 EXPORT_TIME = timedelta(hours=2)
-# This DAG seals nothing. Take "no_seals" out once there are seals, so that a report names it if they are gone.
-IGNORE = ["no_seals"]
 # Kinds of findings that are no incident once they are mended. Gaps and late events never are; a finished object that
 # was altered or had vanished is one, unless it is named here: "object_missing", "sha256_differs", "size_differs", ...
+# What is mended after it was sealed stays a finding, "replaced_after_sealing": name it for late events of sealed days.
 TOLERATE = []
 PERIOD = {
     "start": "{{ ti.xcom_pull(task_ids='period')['start'] }}",
@@ -61,6 +63,17 @@ with DAG(
     # [END howto_dag]
 
     @task
+    def known_seals() -> list:
+        """Return the seal that must be there; nothing before the first one is noted."""
+        seal = Variable.get(LAST_SEAL, None)
+        return [seal] if seal else []
+
+    @task
+    def ignored(seals: list) -> list:
+        """Return what is no finding: before the first seal is noted, that there is none."""
+        return [] if seals else ["no_seals"]
+
+    @task
     def period(params=None) -> dict:
         """Return the days up to the last midnight that has settled, and the last one of them."""
         settled = datetime.now(timezone.utc) - timedelta(minutes=10)
@@ -82,6 +95,9 @@ with DAG(
     ).expand_kwargs(STREAMS)
     # [END howto_export]
 
+    seals = known_seals()
+    ignore = ignored(seals)
+
     # [START howto_verify]
     verify = CurationAuditVerifyOperator(
         task_id="verify",
@@ -90,8 +106,11 @@ with DAG(
         expected=EXPECTED,
         export_time=EXPORT_TIME,
         signing_conn_id=SIGNING_CONN_ID,
-        ignore=IGNORE,
+        known_seals=seals,
+        ignore=ignore,
         on_finding="return",
+        # Also if an export failed: its day is a gap, or pending while another export of it is running.
+        trigger_rule="all_done",
     )
     # [END howto_verify]
 
@@ -111,6 +130,37 @@ with DAG(
     ).expand_kwargs(to_mend(verify.output))
     # [END howto_mend]
 
+    @task
+    def to_seal(report: dict) -> list:
+        """Return the time that no seal covers yet, up to the end of the period; nothing if there is none."""
+        from airflow_provider_curation.evidence import unsealed
+
+        return unsealed(report)
+
+    # [START howto_seal]
+    # Each seal begins where the one before ends. What is not whole, or still pending, is not sealed: the next run's
+    # seal begins at the same place.
+    seal = CurationAuditVerifyOperator.partial(
+        task_id="seal",
+        s3_bucket=BUCKET,
+        expected=EXPECTED,
+        export_time=EXPORT_TIME,
+        signing_conn_id=SIGNING_CONN_ID,
+        known_seals=seals,
+        seal=True,
+        on_finding="return",
+        # Also if nothing was to be mended, or an export of several failed.
+        trigger_rule="all_done",
+    ).expand_kwargs(to_seal(verify.output))
+    # [END howto_seal]
+
+    @task
+    def note(sealed: list) -> None:
+        """Note the seal that was written."""
+        for each in sealed:
+            if each["seal_sha256"]:
+                Variable.set(LAST_SEAL, each["seal_sha256"])
+
     verify_again = CurationAuditVerifyOperator(
         task_id="verify_again",
         s3_bucket=BUCKET,
@@ -118,28 +168,37 @@ with DAG(
         expected=EXPECTED,
         export_time=EXPORT_TIME,
         signing_conn_id=SIGNING_CONN_ID,
-        ignore=IGNORE,
+        known_seals=seals,
+        ignore=ignore,
         on_finding="return",
-        # Also if nothing was to be mended, or an export of several failed.
+        # Also if nothing was to be mended or sealed, or an export of several failed.
         trigger_rule="all_done",
     )
 
     @task
     def conclude(before: dict, after: dict) -> str:
-        """Name what was found, mended and lost, and fail if something is lost, was altered or had vanished."""
+        """Name what was found, mended and lost.
+
+        Fail if something is lost, was altered or had vanished, and if what is whole could not be sealed.
+        """
         import logging
 
         from airflow_provider_curation.evidence import conclude as compare
+        from airflow_provider_curation.evidence import unsealed
 
         conclusion = compare(before, after, tolerate=TOLERATE)
         left = f"The server forgets the oldest events that are not archived in {after['days_left']:.1f} days."
-        said = f"{conclusion}\n{left}\n{after['summary']}"
+        sealed = f"The archive is sealed up to {after['sealed_until'] or 'no moment yet'}."
+        said = f"{conclusion}\n{left}\n{sealed}\n{after['summary']}"
         if conclusion.failed:
             raise AirflowFailException(said)
+        if unsealed(after) and not after["pending"]:
+            raise AirflowFailException(f"{said}\nThe task seal says why no seal was written.")
         log = logging.getLogger("airflow.task")
-        log.log(logging.WARNING if conclusion.found else logging.INFO, "%s\n%s", conclusion, left)
+        log.log(logging.WARNING if conclusion.found else logging.INFO, "%s\n%s\n%s", conclusion, left, sealed)
         return said
 
     period() >> export >> verify
-    mend >> verify_again
+    mend >> seal >> verify_again
+    note(seal.output)
     conclude(verify.output, verify_again.output)

@@ -13,6 +13,8 @@ from airflow_provider_curation.operators.curation_audit_verify import CurationAu
 
 # Not a parameter: whoever may trigger the DAG could have another bucket read and written.
 BUCKET = "audit-archive"
+# The Airflow variable of this name holds the id of the connection whose key signs seals. Without it, nothing is signed.
+SIGNING_CONN_ID = "{{ var.value.get('curation_signing_conn_id', '') }}"
 # The streams and formats that the archive must have, as the export DAG writes them.
 EXPECTED = [("events", "jsonl"), ("events", "csv"), ("dry_run", "jsonl")]
 MONTH = {
@@ -42,16 +44,32 @@ with DAG(
         return {"start": start.isoformat(), "end": end.isoformat()}
 
     # [START howto_seal]
-    # Seals the month if nothing is missing. With signing_conn_id the seal is signed, and with key_ring_conn_id the
-    # signatures of manifests and seals are checked.
-    seal = CurationAuditVerifyOperator(
-        task_id="verify_and_seal",
+    # Seals what of the month is not sealed yet, if nothing is missing: all of it, or nothing if curation_compliance
+    # has sealed each day. With key_ring_conn_id the signatures of manifests and seals are checked.
+    verify = CurationAuditVerifyOperator(
+        task_id="verify",
         s3_bucket=BUCKET,
         **MONTH,
         expected=EXPECTED,
-        seal=True,
+        signing_conn_id=SIGNING_CONN_ID,
         on_finding="return",
     )
+
+    @task
+    def to_seal(report: dict) -> list:
+        """Return the time of the month that no seal covers yet; nothing if there is none."""
+        from airflow_provider_curation.evidence import unsealed
+
+        return unsealed(report)
+
+    seal = CurationAuditVerifyOperator.partial(
+        task_id="seal",
+        s3_bucket=BUCKET,
+        expected=EXPECTED,
+        signing_conn_id=SIGNING_CONN_ID,
+        seal=True,
+        on_finding="return",
+    ).expand_kwargs(to_seal(verify.output))
     # [END howto_seal]
 
     # [START howto_report]
@@ -71,6 +89,8 @@ with DAG(
         s3_bucket=BUCKET,
         **MONTH,
         expected=EXPECTED,
+        # Also if everything was sealed already.
+        trigger_rule="all_done",
     )
     # [END howto_report]
 
@@ -82,5 +102,6 @@ with DAG(
             raise AirflowFailException(said)
         return said
 
-    month() >> seal >> report
+    month() >> verify
+    seal >> report
     conclude(report.output)

@@ -18,7 +18,7 @@ from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.chain import Trust, read_chain
 from airflow_provider_curation.audit.evidence.check import Check, Count, Reading
-from airflow_provider_curation.audit.evidence.conclusion import Conclusion, conclude
+from airflow_provider_curation.audit.evidence.conclusion import Conclusion, conclude, unsealed
 from airflow_provider_curation.audit.evidence.dsse import Signer
 from airflow_provider_curation.audit.evidence.findings import FindingKind, Series
 from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
@@ -32,7 +32,7 @@ from airflow_provider_curation.audit.window import Window, check_duration
 if TYPE_CHECKING:
     from airflow_provider_curation.audit.evidence.archive import Archive
 
-__all__ = ["Conclusion", "KeyRing", "Report", "conclude", "verify_archive"]
+__all__ = ["Conclusion", "KeyRing", "Report", "conclude", "unsealed", "verify_archive"]
 
 STREAMS = ("events", "dry_run")
 FORMATS = ("jsonl", "csv", "parquet")

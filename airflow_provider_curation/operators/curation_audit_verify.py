@@ -46,7 +46,7 @@ class CurationAuditVerifyOperator(BaseOperator):
     :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
     :param seal: seal the period if nothing is found and nothing is pending.
     :param known_seals: SHA-256 of seals, as noted from earlier results, that must still be there. (templated)
-    :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``.
+    :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``. (templated)
     :param on_finding: ``fail`` the task without a retry, ``warn`` in the log, or only ``return`` the findings.
     :param key_ring_conn_id: connection whose extra ``key_ring`` holds the public keys that manifests and seals must be
         signed with, see :func:`airflow_provider_curation.hooks.signing.key_ring_of_connection`. Without it, only the
@@ -83,6 +83,7 @@ class CurationAuditVerifyOperator(BaseOperator):
         "retired",
         "aliases",
         "known_seals",
+        "ignore",
         "key_ring_conn_id",
         "signing_conn_id",
         "timestamp_url",

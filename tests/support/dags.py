@@ -130,6 +130,16 @@ def keys(s3: Any) -> list[str]:
     return [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
+def forget_variables() -> None:
+    """Delete Airflow's variables, so that no DAG knows what an earlier test has noted."""
+    from airflow.models import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        session.execute(delete(Variable))
+
+
 def empty_bucket(client: Any) -> Any:
     """The client, once it has the DAGs' bucket with nothing in it."""
     client.create_bucket(Bucket=BUCKET)

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 from airflow_provider_curation.audit.evidence.findings import INCIDENTS, FindingKind
 from airflow_provider_curation.audit.evidence.printable import printable
+from airflow_provider_curation.audit.window import to_utc
 
 #: Findings that are named; the others are counted.
 _MOST: int = 50
@@ -21,7 +22,8 @@ class Conclusion:
 
     :param found: findings of the first verification, by kind.
     :param mended: findings that the second one no longer has, by kind.
-    :param lost: findings that the second one has, by kind.
+    :param lost: findings that the second one has, by kind; but for sealed exports that were replaced by one with no
+        event less, which is an incident, and no loss.
     :param incidents: kinds of altered or vanished evidence that were found, mended or not, and are not tolerated.
     :param lines: each finding in words, and what became of it.
     """
@@ -39,7 +41,7 @@ class Conclusion:
 
     def __str__(self) -> str:
         """Return it for people, without control characters of what was stored."""
-        if not self.found and not self.lost:
+        if not self.found and not self.lost and not self.lines:
             return "Nothing was found, and nothing was mended."
         parts = [f"Found: {_listed(self.found)}. Mended: {_listed(self.mended)}. Lost: {_listed(self.lost)}."]
         if self.incidents:
@@ -62,15 +64,37 @@ def conclude(before: Mapping[str, Any], after: Mapping[str, Any], tolerate: Iter
     tolerated = set(tolerate)
     if unknown := tolerated - {kind.value for kind in FindingKind}:
         raise InvalidArgumentError(f"tolerate: {sorted(unknown)[0]!r} is not a kind of finding.")
-    found, lost = Counter(before["counts"]), Counter(after["counts"])
-    incidents = sorted((set(found) | set(lost)) & {kind.value for kind in INCIDENTS} - tolerated)
+    found, left_over = Counter(before["counts"]), Counter(after["counts"])
+    # What was mended after it was sealed stays a finding, though nothing of it is lost.
+    rewritten = [each for each in after["findings"] if _lost_nothing(each)]
+    lost = left_over - Counter(each["kind"] for each in rewritten)
+    incidents = sorted((set(found) | set(left_over)) & {kind.value for kind in INCIDENTS} - tolerated)
     left = {_identity(each) for each in after["findings"]}
-    lines = [f"- lost: {_line(each)}" for each in after["findings"]]
+    lines = [f"- {'rewritten' if _lost_nothing(each) else 'lost'}: {_line(each)}" for each in after["findings"]]
     # Beyond the findings that a report names, it is not known what became of one.
-    whole = sum(lost.values()) == len(after["findings"])
+    whole = sum(left_over.values()) == len(after["findings"])
     lines += [f"- mended: {_line(each)}" for each in before["findings"] if whole and _identity(each) not in left]
     more = [f"- and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
-    return Conclusion(found, found - lost, lost, tuple(incidents), (*lines[:_MOST], *more))
+    return Conclusion(found, found - left_over, lost, tuple(incidents), (*lines[:_MOST], *more))
+
+
+def unsealed(report: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the time of a verified period that no seal covers, as arguments of the verification that seals it.
+
+    It begins where the last seal ends, so that seals chain without a gap, also if that was before the period.
+
+    :param report: as :meth:`Report.as_dict` and the operator return it.
+    :return: one ``start`` and ``end``, or nothing if the archive is sealed up to the period's end.
+    """
+    start, end = report["sealed_until"] or report["start"], report["end"]
+    return [{"start": start, "end": end}] if to_utc(start, "start") < to_utc(end, "end") else []
+
+
+def _lost_nothing(finding: Mapping[str, Any]) -> bool:
+    """Return whether a finding is a sealed export that was replaced by one with no event less."""
+    if finding["kind"] != FindingKind.REPLACED_AFTER_SEALING.value:
+        return False
+    return int(finding.get("events", -1)) >= int(finding.get("sealed_events", 0))
 
 
 def _identity(finding: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
@@ -11,7 +12,8 @@ import pytest
 
 from airflow_provider_curation.simulator import Simulator
 from tests.support import dags
-from tests.support.dags import BUCKET, DAGS, keys, states
+from tests.support.dags import BUCKET, DAGS, forget_variables, keys, states
+from tests.support.keys import pem
 
 DAY = timedelta(days=1)
 
@@ -36,6 +38,22 @@ def load(end: datetime, tolerate: Sequence[str] = ()) -> Any:
     return dag
 
 
+@pytest.fixture(autouse=True)
+def _no_seal_is_noted(dags_database: None) -> None:
+    forget_variables()
+
+
+def exported(s3: Any) -> list[str]:
+    """The keys of the exports."""
+    return [key for key in keys(s3) if "/_" not in key]
+
+
+def seals(s3: Any) -> list[dict[str, Any]]:
+    """The seals, in order of time."""
+    found = [key for key in keys(s3) if "/_seals/" in key and key.endswith(".json")]
+    return [json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in found]
+
+
 def run(dag: Any) -> dict[str, str]:
     """Run the DAG; the state of each task instance, mapped ones with their number."""
     return states(dags.run(dag, datetime.now(timezone.utc), days=3))
@@ -55,12 +73,87 @@ def test_makes_up_for_days_that_are_missing(
     days = re.findall(r"forgets the oldest events that are not archived in ([\d.]+) days", said)
     assert days
     assert all(29 <= float(each) <= 30 for each in days)
-    objects = [key for key in keys(s3) if "/_manifests/" not in key]
+    objects = exported(s3)
     assert len(objects) == 9
 
     ended = run(load(midnight))
-    assert ended.pop("mend") == "skipped"
+    assert [ended.pop(name) for name in ("mend", "seal", "note")] == ["skipped"] * 3
     assert set(ended.values()) == {"success"}, ended
+
+
+def signing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything signed, as one Airflow variable does."""
+    monkeypatch.setenv("AIRFLOW_VAR_CURATION_SIGNING_CONN_ID", "audit_signing")
+    key = json.dumps({"conn_type": "generic", "extra": {"private_key": pem("audit")}})
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_SIGNING", key)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_each_runs_seal_begins_where_the_one_before_ends(
+    signed: bool, s3: Any, server: Simulator, midnight: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if signed:
+        signing(monkeypatch)
+
+    ended = [run(load(midnight - DAY)), run(load(midnight))]
+
+    # There was no seal before the first one, which is no finding, signed or not.
+    for each in ended:
+        assert each.pop("mend", "skipped") == "skipped"
+        assert set(each.values()) == {"success"}, each
+    first, second = seals(s3)
+    assert (first["start"], first["end"]) == (said(midnight - 4 * DAY), said(midnight - DAY))
+    assert (second["start"], second["end"]) == (said(midnight - DAY), said(midnight))
+    assert (first["previous"], second["previous"]["key"]) == (None, "_seals/" + named(first))
+    assert len(second["manifests"]) == 3
+    assert len([key for key in keys(s3) if key.endswith(".dsse")]) == (len(exported(s3)) + 2 if signed else 0)
+
+
+def said(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def named(seal: dict[str, Any]) -> str:
+    return f"{seal['start']}_{seal['end']}.json".replace("-", "").replace(":", "")
+
+
+def test_seals_that_are_gone_are_found_though_nothing_is_signed(
+    s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
+) -> None:
+    """The last seal is noted in Airflow's database, where nobody who can write to the bucket can change it."""
+    run(load(midnight - DAY))
+    for key in keys(s3):
+        if "/_seals/" in key:
+            s3.delete_object(Bucket=BUCKET, Key=key)
+
+    ended = run(load(midnight))
+
+    assert ended["conclude"] == "failed"
+    assert seals(s3) == []
+    assert "which was noted, is not in the chain" in "".join(capfd.readouterr()) + caplog.text
+
+
+def test_a_day_whose_own_export_is_still_running_is_not_sealed_over(
+    s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
+) -> None:
+    run(load(midnight - DAY))
+    dag = load(midnight)
+    # As with an export of the day that another run holds on to: this one does not get it, and it may still come.
+    dag.get_task("export").partial_kwargs["curation_conn_id"] = "another_run_has_it"
+    for task_id in ("verify", "verify_again"):
+        dag.get_task(task_id).export_time = 2 * DAY
+    dag.get_task("seal").partial_kwargs["export_time"] = 2 * DAY
+    ended = run(dag)
+
+    assert [ended[f"export[{number}]"] for number in range(3)] == ["failed"] * 3
+    assert ended["seal[0]"] == ended["conclude"] == "success"
+    assert len(seals(s3)) == 1
+    assert "Pending, since their exports may still be running" in "".join(capfd.readouterr()) + caplog.text
+
+    ended = run(load(midnight))
+    assert ended["conclude"] == "success"
+    [_, seal] = seals(s3)
+    assert (seal["start"], seal["end"]) == (said(midnight - DAY), said(midnight))
 
 
 @pytest.mark.parametrize("tolerate", [False, True])
@@ -68,19 +161,24 @@ def test_a_vanished_object_is_an_incident_though_it_was_mended(
     tolerate: bool, s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
 ) -> None:
     run(load(midnight))
-    objects = [key for key in keys(s3) if "/_manifests/" not in key]
+    objects = exported(s3)
     s3.delete_object(Bucket=BUCKET, Key=objects[0])
     capfd.readouterr()
 
-    ended = run(load(midnight, ["object_missing"] if tolerate else ()))
+    ended = run(load(midnight, ["object_missing", "replaced_after_sealing"] if tolerate else ()))
 
     assert [name for name in ended if name.startswith("mend[")] == ["mend[0]"]
     assert ended.pop("conclude") == ("success" if tolerate else "failed")
+    # Everything was sealed before.
+    assert [ended.pop(name) for name in ("seal", "note")] == ["skipped"] * 2
     assert set(ended.values()) == {"success"}, ended
-    assert [key for key in keys(s3) if "/_manifests/" not in key] == objects
+    assert exported(s3) == objects
     said = "".join(capfd.readouterr()) + caplog.text
     assert "Found: 1 object_missing. Mended: 1 object_missing. Lost: nothing." in said
-    assert ("Finished exports were altered or had vanished (object_missing)" in said) != tolerate
+    incidents = "object_missing, replaced_after_sealing"
+    assert (f"Finished exports were altered or had vanished ({incidents})" in said) != tolerate
+    # That a sealed export was rewritten is said from now on, though nothing of it is lost.
+    assert "- rewritten: replaced_after_sealing: " in said
     assert any(
         line.lstrip().startswith("- mended: object_missing: ") and objects[0] in line for line in said.splitlines()
     )

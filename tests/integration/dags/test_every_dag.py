@@ -17,6 +17,7 @@ from tests.support.dags import (
     DAILY,
     NO_SCHEDULE,
     can_run_without_an_interval,
+    forget_variables,
     keys,
     load,
     run,
@@ -72,8 +73,8 @@ CASES = {
     "curation_audit_daily_export": Case(objects=6, fails_without=True),
     "curation_blocked_alert": Case(),
     "curation_blocked_watch": Case(airflow=3),
-    # It looks back from now, whatever its interval, and makes up for both days.
-    "curation_compliance": Case(objects=12, objects_without=12, conf=lambda midnight: {"days": 2}),
+    # It looks back from now, whatever its interval, makes up for both days, and seals them.
+    "curation_compliance": Case(objects=13, objects_without=13, conf=lambda midnight: {"days": 2}),
     # There is no export of the month before: the report says so, and the run fails at its end.
     "curation_monthly_report": Case(objects=2, objects_without=2, ends=frozenset({"success", "failed"})),
 }
@@ -93,6 +94,11 @@ def days(midnight: datetime) -> Iterator[Simulator]:
     with Simulator(settings) as simulator, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AIRFLOW_CONN_CURATION_DEFAULT", simulator.connection_uri())
         yield simulator
+
+
+@pytest.fixture(autouse=True)
+def _no_seal_is_noted(dags_database: None) -> None:
+    forget_variables()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_curation.audit.errors import InvalidArgumentError
-from airflow_provider_curation.audit.evidence.conclusion import conclude
+from airflow_provider_curation.audit.evidence.conclusion import conclude, unsealed
 from airflow_provider_curation.audit.evidence.findings import INCIDENTS, FindingKind
 
 
@@ -62,3 +62,42 @@ def test_many_findings_are_counted() -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(InvalidArgumentError, match="tolerate: 'gaps' is not a kind"):
         conclude(report(), report(), ["gaps"])
+
+
+@pytest.mark.parametrize(
+    ("sealed_until", "start"),
+    [
+        (None, "2025-01-02T00:00:00Z"),
+        ("2025-01-05T00:00:00Z", "2025-01-05T00:00:00Z"),
+        # What lies between the last seal and the period is not left out.
+        ("2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+        ("2025-01-09T00:00:00Z", None),
+        ("2025-01-10T00:00:00Z", None),
+    ],
+)
+def test_what_no_seal_covers_begins_where_the_last_one_ends(sealed_until: str | None, start: str | None) -> None:
+    verified = {"start": "2025-01-02T00:00:00Z", "end": "2025-01-09T00:00:00Z", "sealed_until": sealed_until}
+    assert unsealed(verified) == ([{"start": start, "end": "2025-01-09T00:00:00Z"}] if start else [])
+
+
+@pytest.mark.parametrize("events", [7, 8])
+def test_what_was_mended_after_it_was_sealed_is_an_incident_and_no_loss(events: int) -> None:
+    replaced = {**report(("replaced_after_sealing", "a"))["findings"][0], "sealed_events": 7, "events": events}
+    after = {"counts": {"replaced_after_sealing": 1}, "findings": [replaced]}
+    before = report(("late_events", "a"))
+    conclusion = conclude(before, after)
+    assert (conclusion.failed, conclusion.mended, conclusion.lost) == (True, {"late_events": 1}, {})
+    assert conclusion.incidents == ("replaced_after_sealing",)
+    assert [line.split(":")[0] for line in conclusion.lines] == ["- rewritten", "- mended"]
+    # The next runs find it, too.
+    assert conclude(after, after).failed
+    tolerated = conclude(after, after, ["replaced_after_sealing"])
+    assert not tolerated.failed
+    assert "- rewritten: replaced_after_sealing: a" in str(tolerated)
+
+
+def test_a_sealed_export_with_fewer_events_is_lost_whatever_is_tolerated() -> None:
+    replaced = {**report(("replaced_after_sealing", "a"))["findings"][0], "sealed_events": 7, "events": 6}
+    after = {"counts": {"replaced_after_sealing": 1}, "findings": [replaced]}
+    conclusion = conclude(after, after, ["replaced_after_sealing"])
+    assert (conclusion.failed, conclusion.lost) == (True, {"replaced_after_sealing": 1})
