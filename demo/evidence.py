@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_curation.audit.evidence.layout import Layout
+from airflow_provider_curation.audit.evidence.key_ring import KeyRing, TrustedKey
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX, Layout
+from airflow_provider_curation.audit.evidence.manifest import manifest_subjects
+from airflow_provider_curation.audit.evidence.signature import check_signature
+from airflow_provider_curation.audit.evidence.statement import Purpose
 
 if TYPE_CHECKING:
+    from airflow_provider_curation.audit.evidence.keys import PublicKey
     from airflow_provider_curation.simulator import Simulator
 
 LAYOUT = Layout("curation")
@@ -74,11 +79,28 @@ class Export:
 
     key: str
     raw: bytes
-    manifest: dict[str, Any]
+    stored: bytes
+    signature: bytes | None
 
     @classmethod
     def read(cls, archive: Archive, key: str) -> Export:
-        return cls(key, archive.read(key), json.loads(archive.read(manifest_key(key))))
+        name = manifest_key(key)
+        signed = name + SIGNATURE_SUFFIX
+        return cls(
+            key, archive.read(key), archive.read(name), archive.read(signed) if signed in archive.sizes else None
+        )
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.stored)
+        return facts
+
+    def is_signed(self, public_key: PublicKey) -> bool:
+        """Whether the key signed this very manifest and this very object."""
+        ring = KeyRing((TrustedKey(public_key, "the made-up key"),))
+        hashes = (hashlib.sha256(self.raw).hexdigest(), hashlib.sha256(self.stored).hexdigest())
+        subjects = manifest_subjects(self.key.removeprefix(LAYOUT.prefix), *hashes)
+        return check_signature(self.signature, ring, Purpose.MANIFEST, subjects).counts
 
     @property
     def name(self) -> str:
@@ -114,7 +136,7 @@ class Export:
         return b"".join(line + b"\n" for line in tenant.truth_lines(day.start, day.end, self.dry_run))
 
 
-def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], None]) -> bool:
+def show(archive: Archive, tenant: Simulator, day: Day, public_key: PublicKey, title: Callable[[str], None]) -> bool:
     """Print what is in S3 and whether it is true, and return whether it is."""
     for key, size in archive.sizes.items():
         print(f"{size:>11,} bytes  {key}")
@@ -132,7 +154,7 @@ def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], N
     print(json.dumps(exports[0].manifest, indent=2) if exports else "There is none.")
 
     title("5. Is it true?")
-    statements = list(_statements(archive, exports, tenant, day))
+    statements = list(_statements(archive, exports, tenant, day, public_key))
     for said, true in statements:
         print(f"{'true   ' if true else 'UNTRUE '} {said}")
     if not all(true for _, true in statements):
@@ -146,7 +168,9 @@ def show(archive: Archive, tenant: Simulator, day: Day, title: Callable[[str], N
     return True
 
 
-def _statements(archive: Archive, exports: list[Export], tenant: Simulator, day: Day) -> Iterable[tuple[str, bool]]:
+def _statements(
+    archive: Archive, exports: list[Export], tenant: Simulator, day: Day, public_key: PublicKey
+) -> Iterable[tuple[str, bool]]:
     """Yield each claim, and whether it is true."""
     names = sorted(export.name for export in exports)
     expected = ["dry-run rows as JSONL", "events as CSV", "events as JSONL"]
@@ -170,6 +194,7 @@ def _statements(archive: Archive, exports: list[Export], tenant: Simulator, day:
             [manifest["start"], manifest["end"]] == window
             and manifest["sha256"] == hashlib.sha256(export.raw).hexdigest(),
         )
+        yield f"{export.name}: manifest and object are signed with the made-up key.", export.is_signed(public_key)
     events = [export.ids() for export in exports if not export.dry_run]
     yield (
         "JSONL and CSV hold the same events in the same order, none twice.",
@@ -177,7 +202,7 @@ def _statements(archive: Archive, exports: list[Export], tenant: Simulator, day:
     )
     yield (
         "Nothing else is in the bucket, and no upload was left open.",
-        len(archive.sizes) == 2 * len(exports) and archive.open_uploads() == 0,
+        len(archive.sizes) == 3 * len(exports) and archive.open_uploads() == 0,
     )
 
 

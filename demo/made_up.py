@@ -1,4 +1,4 @@
-"""The two servers of the demo, as threads of this process on free ports: a Curation tenant and an S3 API."""
+"""What the demo is made of: a Curation tenant and an S3 API, as threads of this process, and a key that signs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from evidence import Day
 
+from airflow_provider_curation.audit.evidence.keys import PrivateKey
 from airflow_provider_curation.simulator import Simulator, SimulatorSettings
 
 BUCKET = "audit-archive"
@@ -20,6 +23,19 @@ TOKEN = "made-up-access-token"
 EVENTS = 1_000_000
 #: How long the export of a day should take, so that its log has a line of progress, which comes every ten seconds.
 _SECONDS_TO_WATCH = 11.5
+
+
+class SigningKey:
+    """A private key that lasts as long as the demo."""
+
+    def __init__(self) -> None:
+        made = Ed25519PrivateKey.generate()
+        self._pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        self.public_key = PrivateKey.of_pem(self._pem, "the made-up key").public_key
+
+    def connection_json(self) -> str:
+        """The Airflow connection, as JSON."""
+        return json.dumps({"conn_type": "generic", "extra": {"private_key": self._pem}})
 
 
 def made_up_tenant(day: Day) -> Simulator:

@@ -23,7 +23,7 @@ from types import FrameType
 from alert import show_alert
 from child import STOP_SIGNALS, AirflowFailed, Child
 from evidence import Archive, Day, show
-from made_up import BUCKET, TOKEN, made_up_s3, made_up_tenant
+from made_up import BUCKET, TOKEN, SigningKey, made_up_s3, made_up_tenant
 from question import show_query
 
 DAG_ID = "curation_audit_daily_export"
@@ -100,6 +100,9 @@ def _demo(stack: ExitStack, day: Day) -> None:
     print(f"          {events:,} are of {day}, with {rows:,} rows of dry-run policies. It requires a token,")
     print(f"          and takes {tenant.settings.latency:.1f} s for each answer, so that there is something to watch.")
     print(f"S3        {s3.url}, simulated, with an empty bucket {BUCKET!r}.")
+    key = SigningKey()
+    print("Key       Ed25519, made up for this demo. Exports sign their manifests with it. Its public key has the id")
+    print(f"          {key.public_key.id}.")
     print(f"Airflow   {version('apache-airflow')}, with its own directory and database. It starts now.", flush=True)
 
     environment = {
@@ -109,6 +112,9 @@ def _demo(stack: ExitStack, day: Day) -> None:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_CONN_CURATION_DEFAULT": tenant.connection_json(password=TOKEN),
         "AIRFLOW_CONN_AWS_DEFAULT": s3.connection_json(),
+        "AIRFLOW_CONN_AUDIT_SIGNING": key.connection_json(),
+        # What turns signing on in the example DAGs.
+        "AIRFLOW_VAR_CURATION_SIGNING_CONN_ID": "audit_signing",
         # One format on Airflow 2 and 3, with the logger's name.
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__LOGGING__LOG_FORMAT": "%(levelname)s [%(name)s] %(message)s",
@@ -127,7 +133,7 @@ def _demo(stack: ExitStack, day: Day) -> None:
 
     archive = Archive(s3.client(), BUCKET)
     _title("3. What is in S3 now")
-    true = show(archive, tenant, day, _title)
+    true = show(archive, tenant, day, key.public_key, _title)
     answered = show_query(archive, tenant, day, _title)
     if not show_alert(airflow, tenant, _title) or not (true and answered):
         raise Untrue("something above is UNTRUE.")

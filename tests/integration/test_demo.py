@@ -144,10 +144,11 @@ def tenant(curation_simulator_factory: Callable[..., Simulator]) -> Simulator:
 
 
 class Bucket:
-    """A boto3 client as far as the demo uses it, with objects in memory."""
+    """A boto3 client as far as the demo uses it, with objects in memory, and the key that signed them."""
 
-    def __init__(self, objects: dict[str, bytes]) -> None:
+    def __init__(self, objects: dict[str, bytes], key: Any) -> None:
         self.objects = objects
+        self.key = key
         self.uploads: list[dict[str, str]] = []
 
     def list_objects_v2(self, Bucket: str) -> dict[str, Any]:
@@ -164,11 +165,12 @@ class Bucket:
 def exported(demo_modules: None, tenant: Simulator, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Bucket]:
     """A day, and a bucket with the three exports of it as the example DAG's tasks make them."""
     from evidence import Day
-    from made_up import BUCKET, made_up_s3
+    from made_up import BUCKET, SigningKey, made_up_s3
 
     from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
-    day = Day.of(None)
+    day, key = Day.of(None), SigningKey()
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_SIGNING", key.connection_json())
     objects = {}
     with made_up_s3() as s3:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
@@ -176,17 +178,22 @@ def exported(demo_modules: None, tenant: Simulator, monkeypatch: pytest.MonkeyPa
         choices: list[dict[str, Any]] = [{}, {"file_format": "csv"}, {"dry_run": True}]
         for number, choice in enumerate(choices):
             result = CurationAuditToS3Operator(
-                task_id=f"export_{number}", s3_bucket=BUCKET, start=day.start, end=day.end, **choice
+                task_id=f"export_{number}",
+                s3_bucket=BUCKET,
+                start=day.start,
+                end=day.end,
+                signing_conn_id="audit_signing",
+                **choice,
             ).execute({})
-            for key in (result["key"], result["manifest_key"]):
-                objects[key] = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-    return day, Bucket(objects)
+            for name in (result["key"], result["manifest_key"], f"{result['manifest_key']}.dsse"):
+                objects[name] = client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+    return day, Bucket(objects, key)
 
 
 def verdict(exported: tuple[Any, Bucket], tenant: Simulator) -> bool:
     from evidence import Archive, show
 
-    return show(Archive(exported[1], "audit-archive"), tenant, exported[0], print)
+    return show(Archive(exported[1], "audit-archive"), tenant, exported[0], exported[1].key.public_key, print)
 
 
 def test_shows_what_is_true(
@@ -262,10 +269,20 @@ def another_digest(bucket: Bucket) -> None:
 def an_export_less(bucket: Bucket) -> None:
     key = key_of(bucket, ".csv.zip")
     del bucket.objects[key], bucket.objects[key_of(bucket, ".csv.zip.json")]
+    del bucket.objects[key_of(bucket, ".csv.zip.json.dsse")]
 
 
 def no_exports(bucket: Bucket) -> None:
     bucket.objects.clear()
+
+
+def no_signature(bucket: Bucket) -> None:
+    del bucket.objects[key_of(bucket, ".csv.zip.json.dsse")]
+
+
+def another_signature(bucket: Bucket) -> None:
+    other = bucket.objects[key_of(bucket, ".jsonl.gz.json.dsse")]
+    bucket.objects[key_of(bucket, ".csv.zip.json.dsse")] = other
 
 
 def something_else(bucket: Bucket) -> None:
@@ -278,8 +295,8 @@ def an_open_upload(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [a_line_less, another_count, another_window, another_digest, an_export_less, no_exports, something_else,
-     an_open_upload],
+    [a_line_less, another_count, another_window, another_digest, an_export_less, no_exports, no_signature,
+     another_signature, something_else, an_open_upload],
 )  # fmt: skip
 def test_says_what_is_untrue(
     spoil: Callable[[Bucket], None],

@@ -98,3 +98,17 @@ def test_every_operator_hook_sensor_and_trigger_is_public() -> None:
         name for room in rooms for path in (package / room).glob("*.py") for name in kinds.findall(path.read_text())
     }
     assert defined == {name for names in PUBLIC.values() for name in names}
+
+
+def test_each_row_of_the_threat_model_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "explanation" / "evidence.md").read_text()
+    section = page.partition("## Who could want what")[2].partition("\n## ")[0]
+    _, _, *rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for who, what, measure, _, shown in rows:
+        named = re.findall(r"`(test_\w+)`", shown)
+        # Of what nothing here stops, nothing is claimed.
+        assert named or measure == "the bucket's own access rules", f"{who}: {what}"
+        for name in named:
+            assert len(re.findall(rf"^def {name}\(", sources, re.MULTILINE)) == 1, name
