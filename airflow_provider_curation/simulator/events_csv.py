@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from airflow_provider_curation.simulator.settings import SimulatorSettings
@@ -42,6 +42,7 @@ POLICY_COLUMNS: Final = (
 )
 _EXTRA_COLUMN: Final = "severity"
 _EXTRA_POSITION: Final = 5
+_SPECIAL: Final = re.compile('[,"\r\n]')
 
 
 class CsvEvents:
@@ -49,7 +50,7 @@ class CsvEvents:
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.line_end = "\r\n" if settings.csv_line_end == "crlf" else "\n"
-        self._quoting: Final = csv.QUOTE_ALL if settings.csv_quoting == "all" else csv.QUOTE_MINIMAL
+        self._quote_all = settings.csv_quoting == "all"
         self._mark = "\ufeff" if settings.csv_bom else ""
         self._columns = [column for column in (*COLUMNS, *POLICY_COLUMNS) if column != "id"]
         self._columns.insert(settings.csv_id_column, "id")
@@ -58,27 +59,23 @@ class CsvEvents:
 
     def header(self) -> str:
         """Return the byte order mark, if there is one, and the first record with its line break."""
-        return self._mark + self._writer()(self._columns)
+        return self._mark + self._record(self._columns)
 
     def records(self, events: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
         """Yield the records of each event: one for each policy, each with its line break."""
-        record = self._writer()
         for event in events:
             cells = {column: event.get(key, "") for column, key in COLUMNS.items()}
             # JSON of the older shapes has no such key; the CSV of the samples has the column, with false.
             cells |= {"ondemand": event.get("ondemand", False), _EXTRA_COLUMN: "unrated"}
             rows = [{**cells, **policy} for policy in event["policies"] or [{}]]
-            yield [record([_cell(row.get(column)) for column in self._columns]) for row in rows]
+            yield [self._record(row.get(column) for column in self._columns) for row in rows]
 
-    def _writer(self) -> Callable[[list[Any]], str]:
-        """Return a function that makes a record; a CSV writer returns what the write of its file returns."""
-        return csv.writer(_Echo(), quoting=self._quoting, lineterminator=self.line_end).writerow
+    def _record(self, values: Iterable[Any]) -> str:
+        return ",".join(map(self._cell, values)) + self.line_end
 
-
-class _Echo:
-    def write(self, text: str) -> str:
+    def _cell(self, value: Any) -> str:
+        text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+        # Not `csv.writer`: some versions of it leave a carriage return unquoted.
+        if self._quote_all or _SPECIAL.search(text):
+            return '"' + text.replace('"', '""') + '"'
         return text
-
-
-def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value

@@ -117,6 +117,14 @@ def test_every_dialect_says_the_same(
     assert plain == truth
 
 
+@pytest.mark.parametrize("line_end", CHOICES["csv_line_end"])
+def test_a_carriage_return_is_quoted_in_every_dialect(tenant: Make, line_end: str) -> None:
+    asked = tenant(events=0, csv_line_end=line_end)
+    asked.simulator.insert(START, package_name="a\rb")
+    [row] = asked.records()
+    assert row["package_name"] == "a\rb"
+
+
 def test_the_offset_counts_events(tenant: Make) -> None:
     asked = tenant()
     ids = list(dict.fromkeys(row["id"] for row in asked.records()))
