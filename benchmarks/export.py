@@ -20,7 +20,7 @@ from statistics import median
 
 from bench import facts, table
 from bench.harness import Arena, Result, Run, RunFailed, arena
-from bench.peers import ALL, LIMIT, LIMIT_6, PROVIDER, PROVIDER_CSV, THROWN_AWAY, VENDOR, Peer
+from bench.peers import ALL, CURL_CSV, LIMIT, LIMIT_6, PROVIDER, PROVIDER_CSV, THROWN_AWAY, VENDOR, Peer
 from bench.processes import run
 from bench.targets import JUDGED_EVENTS, Judge, Verdict
 
@@ -83,7 +83,7 @@ def _measure(place: Arena, peers: list[Peer], latencies: list[int], rounds: int,
     measured = Measured({}, {peer.name: f"needs {', '.join(peer.missing)}" for peer in peers if peer.missing})
     for peer in peers:
         # The endpoint makes CSV (and gzip) when first asked and keeps it, so these warm up with the whole window.
-        whole = whole_warm_up or peer is PROVIDER_CSV
+        whole = whole_warm_up or peer in (PROVIDER_CSV, CURL_CSV)
         _run(place, peer, 0, measured, "warm-up", None if whole else place.start + WARM_UP)
     for latency in latencies:
         for number in range(1, rounds + 1):
@@ -126,12 +126,12 @@ def _print(
         f"Work: {args.events:,} events of one day, {event_bytes * args.events / 1e6:.0f} MB of JSON ({event_bytes:.0f} "
         f"bytes each), into one object on a local S3 API; answers {_encoding(args)}, no TLS. Medians of {args.rounds} "
         "interleaved rounds. s: the whole process. (x): times the speed of the vendor's loop. run: seconds after the "
-        "imports (for this provider: execute() alone). CPU: seconds of user and system, children included, at "
-        f"{args.latency[0]} ms. MB: peak memory over the imports. Every export counted here was read back and holds "
-        "exactly the window's events."
+        "imports (for this provider: execute() alone). CPU: seconds of user and system for a million events, children "
+        f"included, at {args.latency[0]} ms. MB: peak memory over the imports. Every export counted here was read back "
+        "and holds exactly the window's events."
     )
     print(f"\n{textwrap.fill(about, 120)}\n")
-    print(draw(_header(args.latency), [_row(peer, results, args.latency) for peer in peers]))
+    print(draw(_header(args.latency), [_row(peer, results, args.latency, args.events) for peer in peers]))
     for latency in args.latency:
         print(("\n" if latency == args.latency[0] else "") + _about_the_server(results, latency))
     print(f"\n{_about_the_machine(results)}")
@@ -148,10 +148,10 @@ def _encoding(args: argparse.Namespace) -> str:
 
 def _header(latencies: list[int]) -> list[str]:
     shown = [column for ms in latencies for column in (f"{ms} ms: s", "(x)", "run")]
-    return ["who", *shown, "CPU", "MB", "object MB", "requests", "in flight"]
+    return ["who", *shown, "CPU s/million", "MB", "object MB", "requests", "in flight"]
 
 
-def _row(peer: Peer, results: Results, latencies: list[int]) -> list[str]:
+def _row(peer: Peer, results: Results, latencies: list[int], events: int) -> list[str]:
     cells = [peer.label]
     for latency in latencies:
         result, base = results.get((peer.name, latency)), results.get((VENDOR.name, latency))
@@ -163,7 +163,7 @@ def _row(peer: Peer, results: Results, latencies: list[int]) -> list[str]:
         return [*cells, "", "", "", "", ""]
     last = known[0].runs[-1]
     memory = [result.memory for result in known if result.memory is not None]
-    cells.append(f"{known[0].cpu:.1f}")
+    cells.append(f"{known[0].cpu * 1_000_000 / events:.1f}")
     cells.append(f"{max(memory) / 1e6:.0f}" if memory else "")
     cells.append(f"{last.object_bytes / 1e6:.1f}" if last.object_bytes else "")
     return [*cells, str(last.requests), str(max(run.most_in_flight for result in known for run in result.runs))]

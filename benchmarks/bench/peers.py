@@ -82,6 +82,16 @@ def curl(connections: int, gzip_level: int | None, rows: int = 2000) -> Callable
     return command
 
 
+def curl_csv(job: Job) -> list[str]:
+    """Return the command of curl that asks for the whole window as one zip of CSV, and uploads it as it is."""
+    query = {"order_by": "id", "direction": "asc", "num_of_rows": 500_000, "offset": 0, "format": "csv"}
+    query |= {"created_at_start": job.start, "created_at_end": job.end}
+    options = f'curl -sSf --max-time 300 -H "Authorization: Bearer {TOKEN}" -o export.zip'
+    upload = f'curl -sSf --max-time 300 -T export.zip "{job.s3}/{BUCKET}/bench/export.csv.zip" -o /dev/null'
+    place = f'cd "{job.folder}" && {options} "$1" && {upload}'
+    return ["sh", "-c", place, "sh", f"{job.endpoint}{AUDIT_PATH}?{urlencode(query)}"]
+
+
 def _curl_config(job: Job, rows: int, *, thrown_away: bool) -> str:
     lines = [f'header = "Authorization: Bearer {TOKEN}"', "max-time = 300"]
     for offset in range(0, job.events, rows):
@@ -102,6 +112,7 @@ def _curl_config(job: Job, rows: int, *, thrown_away: bool) -> str:
 THROWN_AWAY = Peer("curl4", "the server: curl, 4 connections, thrown away", curl(4, None), needs=("curl",))
 LIMIT = Peer("curl_gzip1", "limit: curl, 1 connection, gzip -1", curl(1, 1), needs=("curl", "gzip"))
 LIMIT_6 = Peer("curl_gzip6", "same, gzip -6", curl(1, 6), needs=("curl", "gzip"))
+CURL_CSV = Peer("curl_csv", "curl: one zip of CSV, and its upload", curl_csv, "csv", needs=("curl",))
 VENDOR = Peer("vendor_loop", "vendor's example loop + gzip + upload", script("vendor_loop.py"), "jsonl")
 VENDOR_1 = Peer("vendor_loop_gzip1", "same, gzip level 1", script("vendor_loop.py", level=1), "jsonl")
 HTTP_OPERATOR = Peer("http_operator", "Airflow: HttpOperator, then S3Hook", script("http_operator.py"), "jsonl")
@@ -114,5 +125,5 @@ PROVIDER_PARQUET = Peer(
 
 #: In the order of the table and of each round. None of the others writes Parquet, so it is only in memory.py.
 ALL = (
-    THROWN_AWAY, LIMIT, LIMIT_6, VENDOR, VENDOR_1, HTTP_OPERATOR, AIRFLOW_START, PROVIDER, PROVIDER_CSV,
+    THROWN_AWAY, LIMIT, LIMIT_6, CURL_CSV, VENDOR, VENDOR_1, HTTP_OPERATOR, AIRFLOW_START, PROVIDER, PROVIDER_CSV,
 )  # fmt: skip

@@ -27,9 +27,7 @@ from airflow_provider_curation.audit.window import Window, format_utc
 
 log = logging.getLogger(__name__)
 
-#: Bytes that are hashed and compressed at a time. Both let other threads run meanwhile, and must wait for the
-#: interpreter behind a page that is being checked, for milliseconds, before they go on.
-_CHUNK_BYTES: Final = 1024 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
 _TRIES: Final = 3
 
 
