@@ -132,7 +132,7 @@ lint: $(STAMP) ## ruff (rules and format), spelling, and plain English
 
 .PHONY: typecheck
 typecheck: $(STAMP) ## mypy, strict, over everything
-	$(BIN)/mypy airflow_provider_curation benchmarks dags demo docs lint matrix tests
+	$(BIN)/mypy
 
 .PHONY: docs
 docs: $(STAMP) ## The documentation, into docs/_build/html
