@@ -1,9 +1,9 @@
-"""Deriving Parquet from archived JSON lines, whose windows the server may have forgotten.
+"""Derives Parquet from archived JSON lines, even if the server has forgotten their windows.
 
 ``python -m airflow_provider_curation.convert s3://bucket/curation --to parquet`` converts every JSONL export of an
 archive that has no Parquet file yet; it can be stopped and started again, and never touches what it reads.
 
-A file is proven before it appears: the lines it is made from must have the SHA-256 that the source's manifest states.
+A file is checked before it appears: the lines it is made from must have the SHA-256 in the source's manifest.
 Its own manifest states the same counts and ``content_sha256``, and names the export it was derived from.
 """
 
@@ -30,10 +30,10 @@ from airflow_provider_curation.audit.errors import (
     InvalidArgumentError,
     UnexpectedAnswerError,
 )
-from airflow_provider_curation.audit.evidence.content import UNPACKING_FAULTS, ContentError, Source, unpacked
 from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.local_archive import LocalArchive
 from airflow_provider_curation.audit.evidence.manifest import Manifest, ManifestError, StoredManifest
+from airflow_provider_curation.audit.evidence.unpacking import UNPACKING_FAULTS, ContentError, Source, unpacked
 from airflow_provider_curation.audit.exporting.byte_meter import ByteMeter
 from airflow_provider_curation.audit.exporting.chunk_reader import ChunkReader
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
@@ -57,7 +57,7 @@ class Converted:
     :param source: the JSONL export's key below the archive's root.
     :param key: the Parquet file's.
     :param events: in the file.
-    :param written: ``False`` if the file was there already.
+    :param written: ``False`` if the file already existed.
     """
 
     source: str
@@ -114,7 +114,7 @@ def convert_export(location: str | os.PathLike[str], key: str, *, aws_conn_id: s
     place = _Place.of(location, aws_conn_id)
     stored = place.manifest(key)
     if stored is None:
-        raise ConversionError(f"{place.uri(key)} has no manifest that can be read: nothing proves what it holds.")
+        raise ConversionError(f"{place.uri(key)} has no readable manifest: nothing proves what it holds.")
     target = parquet_key(key)
     existing = place.manifest(target)
     if existing is not None:
@@ -155,7 +155,7 @@ def parquet_key(key: str) -> str:
 
 
 class _Stream(ChunkReader):
-    """A Parquet file's bytes, made while they are read; reading raises unless all of the source was as stated."""
+    """A Parquet file's bytes, generated while they are read; reading raises unless the source is what it should be."""
 
     def __init__(self, place: _Place, key: str, stored: StoredManifest, file_format: FileFormat) -> None:
         self.content = ByteMeter()
@@ -180,7 +180,7 @@ class _Stream(ChunkReader):
                 if source.failed:
                     raise
                 raise self._differs(f"it cannot be unpacked ({error})") from None
-        # Before the file's end is given, so that nothing unproven ever appears.
+        # Checked before the file's end is yielded, so that no unproven file ever appears.
         for name, value in (("sha256", source.sha256), ("content_sha256", self.content.sha256)):
             if value != facts[name]:
                 raise self._differs(f"its {name} is {value}, not {facts[name]}")
@@ -193,7 +193,7 @@ class _Stream(ChunkReader):
 
 
 def _manifest(stored: StoredManifest, stream: _Stream, place: _Place, key: str, kept: Mapping[str, Any]) -> Manifest:
-    """Return the manifest of a derived file: what the source's states, but for the bytes."""
+    """Return the manifest of a derived file: the source's manifest, except what depends on the bytes."""
     facts = dict(stored.facts)
     of_object = {
         "format": "parquet",
@@ -222,7 +222,7 @@ def _manifest(stored: StoredManifest, stream: _Stream, place: _Place, key: str, 
 class _Place:
     """An archive that can be read and written.
 
-    :param bucket: of S3; ``None`` for a folder.
+    :param bucket: in S3; ``None`` for a folder.
     """
 
     archive: Archive
@@ -237,7 +237,7 @@ class _Place:
             return cls(LocalArchive(text), Layout())
         bucket, _, root = text.removeprefix("s3://").partition("/")
         if not bucket:
-            raise InvalidArgumentError(f"{text!r} names no bucket.")
+            raise InvalidArgumentError(f"{text!r} has no bucket; give s3://bucket/curation.")
         # Loads boto, which a folder does not need.
         from airflow_provider_curation.s3.archive import S3Archive
 

@@ -1,4 +1,4 @@
-"""Counts what happened, event by event, in memory that does not grow with the number of names."""
+"""Counts what happened, event by event, in limited memory however many names there are."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from airflow_provider_curation.audit.evidence.archive import Archive
 from airflow_provider_curation.audit.evidence.coverage import Coverage
 from airflow_provider_curation.audit.evidence.findings import Series
 from airflow_provider_curation.audit.evidence.printable import printable
-from airflow_provider_curation.audit.reporting.events import READ_FORMATS, Event, Policy, UnreadableError, read_events
+from airflow_provider_curation.audit.evidence.unpacking import ContentError
+from airflow_provider_curation.audit.reporting.events import READ_FORMATS, Event, Policy, read_events
 from airflow_provider_curation.audit.reporting.exports import Export
 from airflow_provider_curation.audit.reporting.figures import Activity, Let, Moment, Named, People, Rule, TypeRate
 from airflow_provider_curation.audit.window import Window, format_utc, to_utc
 
-#: Names of one kind that are kept; twice as many are held at most.
+#: How many names of one kind are kept; at most twice as many are in memory.
 _MOST_NAMES: Final = 20_000
-#: Characters of a name that are kept; of a longer one the rest is replaced by a digest, so that it stays itself.
+#: How many characters of a name are kept; the rest of a longer one is replaced by a digest, so it stays unique.
 _MOST_CHARACTERS: Final = 200
 _TOP: Final = 20
 _MOST_LET: Final = 100
@@ -27,16 +28,16 @@ _MOST_UNREAD: Final = 20
 _MOST_HOURS: Final = 72
 _PLAIN_TIME: Final = len("2026-03-09T14:51:03Z")
 _UNKNOWN: Final = "unknown"
-#: Servers have three actions and some dozen package types; what is beyond these numbers is counted together.
+#: Servers have three actions and a few dozen package types; beyond these numbers, they are counted together.
 _MOST_ACTIONS: Final = 12
 _MOST_TYPES: Final = 200
 _OTHERS: Final = "(all others)"
 
 
 class Names:
-    """Counts names; of too many, the rare ones are forgotten.
+    """Counts names; if there are too many, it forgets rare ones.
 
-    :ivar too_low: how far a count may be below the truth, at most; 0 if nothing was forgotten.
+    :ivar too_low: the most that a count can be below the truth; 0 if nothing was forgotten.
     """
 
     def __init__(self, most: int = _MOST_NAMES) -> None:
@@ -92,7 +93,7 @@ class Tally:
     def add(self, server: str, dry_run: bool, events: Iterable[Event], seen: Sequence[Window] = ()) -> None:
         """Count events of the period.
 
-        :param seen: times whose events were counted before, from another export.
+        :param seen: times whose events were already counted, from another export.
         """
         twice = [(format_utc(window.start), format_utc(window.end)) for window in seen]
         for event in events:
@@ -129,7 +130,7 @@ class Tally:
             self._add_let(server, event, time)
 
     def _add_rules(self, event: Event, policies: Names, conditions: Names) -> None:
-        """Count each policy and each condition that blocked an event, or would have, once."""
+        """Count each policy and each condition that blocked an event, or would have blocked it, once."""
         blocking = [policy for policy in event.policies or () if policy.result in (None, "Blocked")]
         for name in {policy.policy_name or _UNKNOWN for policy in blocking}:
             policies.add(name)
@@ -205,7 +206,7 @@ class Tally:
 
 
 def _known(name: str, known: Collection[str], most: int) -> str:
-    """Return a name, or the one for all others if enough are known."""
+    """Return a name, or the common name of all others if enough names are known."""
     return name if name in known or len(known) < most else _OTHERS
 
 
@@ -232,7 +233,7 @@ def _plain(created_at: str) -> str:
 def count_activity(archive: Archive, exports: Sequence[Export], period: Window, people: People) -> Activity:
     """Read the objects of a period once, and count what happened.
 
-    :param exports: those of the period; of the formats of one stream, the one that keeps most is read.
+    :param exports: those of the period; of one stream's formats, the one with the most events is read.
     :raises MissingPackageError: if a package is needed to unpack an object.
     """
     tally = Tally(period, people)
@@ -253,13 +254,13 @@ def count_activity(archive: Archive, exports: Sequence[Export], period: Window, 
                 tally.add(export.series.instance, export.series.stream == "dry_run", events, overlap)
         except FileNotFoundError:
             unread.append(f"{printable(export.key)}: it is gone")
-        except UnreadableError as error:
+        except ContentError as error:
             unread.append(f"{printable(export.key)}: {error}")
     return tally.activity(sources, objects, unread)
 
 
 def _sources(exports: Iterable[Export]) -> list[Series]:
-    """Return the series to read: of each server and stream the one with the most events."""
+    """Return the series to read: for each server and stream, the one with the most events."""
     kept: Counter[Series] = Counter()
     for export in exports:
         if export.series.format in READ_FORMATS:

@@ -37,13 +37,13 @@ _MOST_FINDINGS: Final = 200
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a report is to show.
+    """What a report shows.
 
     :param streams: of ``events`` and ``dry_run``; empty for both.
     :param servers: names as in manifests; empty for all.
-    :param activity: read the objects for what happened.
-    :param people: whether those who were blocked most are named: ``off``, ``masked`` or ``shown``.
-    :param aliases: the earlier names of renamed servers, each with the name that it has now.
+    :param activity: read the objects, and show what happened.
+    :param people: whether to name the users who were blocked most: ``off``, ``masked`` or ``shown``.
+    :param aliases: the earlier names of renamed servers, each with the server's current name.
     :param retention: how long a server remembers events.
     :param keys: the public keys that signatures were checked with.
     """
@@ -58,7 +58,7 @@ class Wanted:
     workers: int = 8
 
     def has(self, series: Series | None) -> bool:
-        """Return whether a series is shown; what concerns none is always shown."""
+        """Return whether a series is shown; findings without a series are always shown."""
         if series is None:
             return True
         of_server = not self.servers or not series.instance or series.instance in self.servers
@@ -66,9 +66,9 @@ class Wanted:
 
 
 def build_figures(archive: Archive, verified: Report, wanted: Wanted) -> Figures:
-    """Return the figures of the period that was verified.
+    """Return the figures of the verified period.
 
-    :param verified: of the same archive.
+    :param verified: the verification of the same archive.
     :raises MissingPackageError: if a package is needed to unpack an object.
     """
     period, layout = verified.period, Layout(verified.prefix.rstrip("/"))

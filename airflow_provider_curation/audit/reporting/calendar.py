@@ -1,4 +1,4 @@
-"""What an archive has of each day: exports and findings, laid over the days of a period."""
+"""Assigns exports and findings to the days of a period, and so shows what an archive has for each day."""
 
 from __future__ import annotations
 
@@ -7,26 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind, Series
+from airflow_provider_curation.audit.evidence.findings import DAMAGED, Finding, FindingKind, Series
 from airflow_provider_curation.audit.reporting.exports import Export
 from airflow_provider_curation.audit.reporting.figures import Day, DayState, SeriesFigures
 from airflow_provider_curation.audit.window import Window, format_utc
 
 _DAY: Final = timedelta(days=1)
 _MOST_NAMED: Final = 3
-#: The object is not there as it was written: its time is missing, or lost.
-DAMAGED: Final = frozenset(
-    {
-        FindingKind.OBJECT_MISSING,
-        FindingKind.SIZE_DIFFERS,
-        FindingKind.SHA256_DIFFERS,
-        FindingKind.CONTENT_DIFFERS,
-        FindingKind.MANIFEST_MISSING,
-        FindingKind.MANIFEST_UNREADABLE,
-        FindingKind.SEALED_MISSING,
-        FindingKind.LATE_EVENTS,
-    }
-)
+#: Events of the time are not all kept: it is missing, or lost.
+NOT_KEPT: Final = DAMAGED | {FindingKind.SEALED_MISSING, FindingKind.LATE_EVENTS}
 #: Findings with a state of their own.
 _OWN_STATE: Final = {
     FindingKind.UNRECONCILED: DayState.UNRECONCILED,
@@ -98,7 +87,7 @@ class Calendar:
         self._rows: dict[Series, _Row] = {}
 
     def add_exports(self, exports: Iterable[Export]) -> None:
-        """Lay exports over their days."""
+        """Add exports to their days."""
         for export in exports:
             self._add_export(export)
 
@@ -124,7 +113,7 @@ class Calendar:
         first.kept += facts["events"]
 
     def add_findings(self, findings: Iterable[Finding], pending: Iterable[Finding]) -> None:
-        """Lay findings over the days that they concern."""
+        """Add findings to the days that they concern."""
         for finding in findings:
             for cell in self._concerned(finding):
                 cell.kinds.add(finding.kind.value)
@@ -150,9 +139,9 @@ class Calendar:
         kind = finding.kind
         is_gap = kind in (FindingKind.GAP, FindingKind.NO_EXPORTS)
         if is_gap and cell.state is DayState.FILTERED:
-            # No unfiltered export covers it; a filtered one does.
+            # No unfiltered export covers it, but a filtered one does.
             return
-        if is_gap or kind in DAMAGED or finding.lost_events:
+        if is_gap or kind in NOT_KEPT or finding.lost_events:
             missing = Window(max(finding.window.start, cell.window.start), min(finding.window.end, cell.window.end))
             until = missing.start + self._retention
             cell.worsen(DayState.MISSING if self._now < until else DayState.LOST)
@@ -186,7 +175,7 @@ class Calendar:
         return row
 
     def _cells(self, row: _Row, window: Window) -> Iterator[_Cell]:
-        """Yield the days of a row that a window has a part of."""
+        """Yield the days of a row that a window overlaps."""
         start, end = max(window.start, self._period.start), min(window.end, self._period.end)
         if start >= end:
             return
@@ -196,7 +185,7 @@ class Calendar:
 
 
 def days(period: Window) -> Iterator[Window]:
-    """Yield the days of a period in UTC; the first and the last may be parts of one."""
+    """Yield the days of a period in UTC; the first and the last may be partial."""
     start = period.start
     while start < period.end:
         end = min(_midnight(start) + _DAY, period.end)
@@ -223,7 +212,7 @@ def _name(named: list[str], name: str) -> None:
 
 
 def totals(series: Sequence[SeriesFigures]) -> dict[tuple[str, str], SeriesFigures]:
-    """Return the format of each server and stream that keeps most of it: several formats hold the same events."""
+    """Return for each server and stream the format with the most events, since formats hold the same events."""
     fullest: dict[tuple[str, str], SeriesFigures] = {}
     for each in series:
         known = fullest.get((each.server, each.stream))

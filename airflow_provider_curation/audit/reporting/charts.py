@@ -1,4 +1,4 @@
-"""Charts as static SVG, drawn by Vega-Lite: no script and no request, and text in the page's own colours."""
+"""Draws charts as static SVG with Vega-Lite: without scripts or requests, and with text in the page's own colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_curation.audit.reporting.figures import Activity, Moment
 _WIDTH: Final = 560
 _MOST_BARS: Final = 12
 _MOST_LABEL: Final = 36
-#: Mid tones of Okabe and Ito's palette, which colour-blind people tell apart, on light and on dark grounds.
+#: Mid tones of Okabe and Ito's palette, which colour-blind people can distinguish on light and dark backgrounds.
 _COLOURS: Final = {"blocked": "#d55e00", "approved": "#2a9d78", "passed": "#5b9bd5"}
 _OTHER_COLOURS: Final = ("#c77fa8", "#a08a1f", "#8c8c8c")
 _FONT: Final = "system-ui, sans-serif"

@@ -1,36 +1,32 @@
-"""Reads the events of exported objects, JSON lines or Parquet, some thousand at a time and in flat memory."""
+"""Reads the events of exported objects, JSON lines or Parquet, a few thousand at a time and in constant memory."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, Final
+from contextlib import ExitStack
+from typing import Any, Final
 
 import msgspec
 
-from airflow_provider_curation.audit.errors import MissingPackageError
+from airflow_provider_curation.audit.evidence.unpacking import (
+    UNPACKING_FAULTS,
+    ContentError,
+    Source,
+    parquet_library,
+    spooled,
+    unpacked,
+)
 
-#: The formats that are read; CSV has the same events in a form that is slower to read.
+#: The formats that are read; CSV has the same events, but is slower to read.
 READ_FORMATS: Final = ("parquet", "jsonl")
 _BLOCK_BYTES: Final = 512 * 1024
-#: Bytes of one event; the largest that were seen have a few kilobytes.
+#: The most bytes of one event; the largest that were seen have a few kilobytes.
 _MOST_LINE_BYTES: Final = 16 << 20
-#: Bytes of a zip or Parquet file that are kept in memory.
-_SPOOL_BYTES: Final = 1 << 20
-_MOST_ZSTD_WINDOW: Final = 128 << 20
 _ROWS_AT_ONCE: Final = 4096
 
 
-class UnreadableError(Exception):
-    """An object that is not read to its end; the message says why, as a clause."""
-
-
 class Policy(msgspec.Struct, gc=False):
-    """A policy that affected an event; whatever the server left out is ``None``."""
+    """A policy that affected an event; fields that the server left out are ``None``."""
 
     policy_name: str | None = None
     condition_name: str | None = None
@@ -40,7 +36,7 @@ class Policy(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False):
-    """What a report counts of an event; whatever the server left out is ``None``."""
+    """The fields of an event that a report counts; fields that the server left out are ``None``."""
 
     id: int = 0
     created_at: str = ""
@@ -63,52 +59,23 @@ def read_events(chunks: Iterator[bytes], file_format: str, compression: str) -> 
     """Yield an object's events in its own order.
 
     :param chunks: the object's bytes.
-    :raises UnreadableError: if it is not what its manifest says.
+    :raises ContentError: if it is not what its manifest says.
     :raises MissingPackageError: if a package is needed to unpack it.
     """
-    source = _Source(chunks)
+    source = Source(chunks)
     try:
         yield from _read_parquet(source) if file_format == "parquet" else _read_lines(source, compression)
-    except (EOFError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile, gzip.BadGzipFile, ValueError) as error:
+    except UNPACKING_FAULTS as error:
         if source.failed:
             raise
-        raise UnreadableError(f"it cannot be unpacked and read ({type(error).__name__})") from None
+        raise ContentError(f"it cannot be unpacked and read ({type(error).__name__})") from None
 
 
-class _Source(io.RawIOBase):
-    """An object's bytes as a file that can be read once.
-
-    :ivar failed: whether the store failed, rather than the content.
-    """
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-        self.failed = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            try:
-                self._rest = next(self._chunks)
-            except StopIteration:
-                return 0
-            except BaseException:
-                self.failed = True
-                raise
-        size = min(len(buffer), len(self._rest))
-        buffer[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size
-
-
-def _read_lines(source: _Source, compression: str) -> Iterator[Sequence[Event]]:
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        file = _unpacked(io.BufferedReader(source, _BLOCK_BYTES), compression, spool)
+def _read_lines(source: Source, compression: str) -> Iterator[Sequence[Event]]:
+    with ExitStack() as opened:
+        read = unpacked(source, compression, opened)
         rest = b""
-        while block := file.read(_BLOCK_BYTES):
+        while block := read(_BLOCK_BYTES):
             whole, newline, after = block.rpartition(b"\n")
             if newline:
                 yield _events(rest + whole)
@@ -116,66 +83,26 @@ def _read_lines(source: _Source, compression: str) -> Iterator[Sequence[Event]]:
             else:
                 rest += block
             if len(rest) > _MOST_LINE_BYTES:
-                raise UnreadableError(f"one of its lines is longer than {_MOST_LINE_BYTES:,} bytes")
+                raise ContentError(f"one of its lines is longer than {_MOST_LINE_BYTES:,} bytes")
         if rest:
             yield _events(rest)
-
-
-def _unpacked(source: io.BufferedReader, compression: str, spool: Any) -> IO[bytes]:
-    if compression == "none":
-        return source
-    if compression == "gzip":
-        return gzip.GzipFile(fileobj=source, mode="rb")  # type: ignore[return-value]
-    if compression == "zstd":
-        return _unpacked_zstd(source)
-    if compression == "zip":
-        while chunk := source.read(_BLOCK_BYTES):
-            spool.write(chunk)
-        archive = zipfile.ZipFile(spool)
-        members = archive.infolist()
-        if len(members) != 1:
-            raise UnreadableError(f"its zip has {len(members)} members instead of one")
-        return archive.open(members[0])
-    raise UnreadableError("the manifest does not name a compression that is known here")
-
-
-def _unpacked_zstd(source: io.BufferedReader) -> IO[bytes]:
-    try:
-        import zstandard
-    except ModuleNotFoundError:
-        raise MissingPackageError(
-            "An object is compressed with zstd, and the package zstandard is not installed: install "
-            "airflow-provider-curation[zstd]."
-        ) from None
-
-    class Reader(io.RawIOBase):
-        def __init__(self) -> None:
-            self._reader = zstandard.ZstdDecompressor(max_window_size=_MOST_ZSTD_WINDOW).stream_reader(source)
-
-        def read(self, size: int = -1) -> bytes:
-            try:
-                return bytes(self._reader.read(size))
-            except zstandard.ZstdError as error:
-                raise ValueError(str(error)) from None
-
-    return Reader()  # type: ignore[return-value]
 
 
 def _events(lines: bytes) -> list[Event]:
     try:
         return _decode_events(lines)
     except msgspec.ValidationError:
-        # Some value is of another kind than servers are known to send.
+        # A value has a type that servers are not known to send.
         try:
             return [_lenient(fields) for fields in _decode_any(lines)]
         except (msgspec.MsgspecError, RecursionError):
-            raise UnreadableError("one of its lines is not an event") from None
+            raise ContentError("one of its lines is not an event") from None
     except (msgspec.MsgspecError, RecursionError):
-        raise UnreadableError("one of its lines is not an event") from None
+        raise ContentError("one of its lines is not an event") from None
 
 
 def _lenient(fields: Mapping[str, Any]) -> Event:
-    """Return an event whose values of other kinds count as missing."""
+    """Return an event, treating values of unexpected types as missing."""
     return Event(
         id=fields["id"] if type(fields.get("id")) is int else 0,
         created_at=_text(fields, "created_at") or "",
@@ -197,30 +124,22 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _read_parquet(source: _Source) -> Iterator[Sequence[Event]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise MissingPackageError(
-            "An object is a Parquet file, and the package pyarrow is not installed: install "
-            "airflow-provider-curation[parquet]."
-        ) from None
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        while chunk := source.read(_BLOCK_BYTES):
-            spool.write(chunk)
-        spool.seek(0)
+def _read_parquet(source: Source) -> Iterator[Sequence[Event]]:
+    pa, pq = parquet_library()
+    import pyarrow.compute as pc
+
+    with ExitStack() as opened:
+        spool = spooled(source, opened)
         try:
             file = pq.ParquetFile(spool)
             names = ["id", "created_at", *_TEXTS, "policies"]
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False):
                 columns = {name: batch.column(name) for name in names}
                 times = pc.strftime(columns["created_at"], format="%Y-%m-%dT%H:%M:%SZ")
-                # Fractions of a second do not matter here, and would make text that sorts otherwise.
+                # Fractions of a second do not matter here, and would make the text sort differently.
                 times = pc.replace_substring_regex(times, pattern=r"\.\d+Z$", replacement="Z")
                 fields = [columns["id"].to_pylist(), times.to_pylist(), *(columns[name].to_pylist() for name in _TEXTS)]
                 policies = map(_policies, columns["policies"].to_pylist())
                 yield list(map(Event, *fields, policies))
         except (pa.ArrowException, KeyError, OSError) as error:
-            raise UnreadableError(f"it cannot be read as Parquet ({type(error).__name__})") from None
+            raise ContentError(f"it cannot be read as Parquet ({type(error).__name__})") from None

@@ -1,4 +1,4 @@
-"""Reads the manifests of a period: what a report needs of each is kept, a few hundred bytes."""
+"""Reads the manifests of a period, and keeps the few hundred bytes of each that a report needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Export:
     """One export, as its manifest describes it.
 
     :param manifest: the manifest's key.
-    :param key: the object's key in the archive as it lies here.
+    :param key: the object's key in this copy of the archive.
     :param facts: the manifest's other members.
     """
 
@@ -75,10 +75,10 @@ def read_exports(
 ) -> Iterator[Export]:
     """Yield the exports of a period in order of key.
 
-    A manifest that is gone or cannot be read is left out: the verification has a finding for it.
+    Manifests that are gone or cannot be read are left out, since the verification reports them.
 
-    :param aliases: the earlier names of renamed servers, each with the name that it has now.
-    :param workers: manifests that are read at the same time.
+    :param aliases: the earlier names of renamed servers, each with the server's current name.
+    :param workers: how many manifests are read at the same time.
     """
     shared: dict[str, Any] = {}
 
@@ -117,7 +117,7 @@ def _touches(window: Window, period: Window) -> bool:
 
 
 def _shared(shared: dict[str, Any], value: Any) -> Any:
-    """Return one and the same object for equal values: most manifests of an archive have the same ones."""
+    """Return the same object for equal values, since most manifests of an archive have the same ones."""
     if value is None or isinstance(value, int):
         return value
     return shared.setdefault(json.dumps(value, sort_keys=True), value) if len(shared) < 100_000 else value

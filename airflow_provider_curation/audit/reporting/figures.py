@@ -1,4 +1,4 @@
-"""Everything that a report says, as data: the page shows it, and the JSON file is it.
+"""All contents of a report as data, for the page and for the JSON file.
 
 ``report.schema.json`` beside this module is the JSON Schema of the file. All times are in UTC, as
 ``2026-03-09T14:51:03Z``; days are ``2026-03-09``.
@@ -19,14 +19,14 @@ People = Literal["off", "masked", "shown"]
 
 
 class DayState(str, Enum):
-    """What an archive has of one day of one series; of several, the one furthest down counts."""
+    """What an archive has for one day of one series; if several states apply, the last one in this list counts."""
 
-    NOT_EXPECTED = "not_expected"  # the series does not cover the day, and the verification expects nothing
+    NOT_EXPECTED = "not_expected"  # the series does not cover the day, and the verification does not expect it to
     EMPTY = "empty"  # the server counted zero events, before and after reading
     COMPLETE = "complete"
     FILTERED = "filtered"  # events were left out deliberately
     UNRECONCILED = "unreconciled"  # the server gave no count to compare with
-    QUESTIONED = "questioned"  # kept, but a finding speaks against it, such as a signature that does not count
+    QUESTIONED = "questioned"  # kept, but a finding casts doubt on it, such as a signature that does not count
     PENDING = "pending"  # the export may still be running
     MISSING = "missing"  # not kept whole, and the server still has the events
     LOST = "lost"  # not kept whole, and the server has begun to forget the events
@@ -36,12 +36,12 @@ class DayState(str, Enum):
 
 @dataclass(frozen=True)
 class Day:
-    """One day of a series, as far as it lies within the period.
+    """One day of a series, or the part of it within the period.
 
-    :param exports: exports whose window has a part of the day.
-    :param counted: events that the server counted in the windows that begin on this day; ``None`` if it gave no count
-        for one of them.
-    :param read: events that the server gave for those windows.
+    :param exports: exports whose window overlaps the day.
+    :param counted: events that the server counted in the windows that begin on this day; ``None`` if it returned no
+        count for one of them.
+    :param read: events that the server returned for those windows.
     :param kept: events of those windows that are in the archive.
     :param manifests: keys of their manifests, at most three.
     :param runs: the DAG runs that made them, at most three.
@@ -67,8 +67,8 @@ class Day:
 class SeriesFigures:
     """A server, a stream and a format.
 
-    :param counted: events that the server counted, in the windows for which it gave a count.
-    :param uncounted: windows for which it gave none.
+    :param counted: events that the server counted, in the windows for which it returned a count.
+    :param uncounted: windows for which it returned none.
     :param bytes: of the objects.
     """
 
@@ -86,7 +86,7 @@ class SeriesFigures:
 
 @dataclass(frozen=True)
 class StreamTotal:
-    """A server's stream, from the format that keeps most of it, since formats hold the same events."""
+    """A server's stream, in the format with the most events, since formats hold the same events."""
 
     server: str
     stream: str
@@ -144,7 +144,7 @@ class Verdict:
 class FindingFigures:
     """A finding of the verification.
 
-    :param ignored: the verification was told that findings of this kind are as they should be.
+    :param ignored: whether the verification ignored findings of this kind.
     """
 
     kind: str
@@ -162,7 +162,7 @@ class FindingFigures:
 
 @dataclass(frozen=True)
 class Value:
-    """A value that manifests have, and how many of them."""
+    """A value in manifests, and the number of manifests that have it."""
 
     value: str
     exports: int
@@ -170,7 +170,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Replacement:
-    """An export that took the place of another one.
+    """An export that replaced another one.
 
     :param replaces: SHA-256 of the manifest that it replaced.
     """
@@ -184,13 +184,13 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The evidence: what was asked of the servers, and how the answers were kept.
+    """The evidence: what was requested from the servers, and how the answers were kept.
 
-    :param requests: the parameters that follow from the manifests, as sent.
-    :param retention_seconds: how long a server remembers events, as the verification was told.
+    :param requests: the parameters as sent, derived from the manifests.
+    :param retention_seconds: how long a server remembers events, as configured for the verification.
     :param settle: seconds that exports waited after their window's end.
     :param replaced: all replacements; ``replacements`` has the first ones.
-    :param soonest_seconds: the shortest time from the end of a window to its export; ``None`` if no manifest says.
+    :param soonest_seconds: the shortest time from the end of a window to its export; ``None`` if no manifest has it.
     :param latest_seconds: the longest.
     """
 
@@ -246,7 +246,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Named:
-    """Something that is counted by name."""
+    """A name, and the number of its events."""
 
     name: str
     events: int
@@ -276,8 +276,9 @@ class Activity:
     :param bucket: the width of ``over_time``.
     :param not_inspected: events with the action ``passed``.
     :param let_through: approved although a policy matched; ``let`` has the first ones.
-    :param at_most_too_low: rare names are forgotten to bound memory; no count is further below the truth than this.
-    :param people: who was blocked most; empty unless asked for.
+    :param at_most_too_low: the most that a count can be below the truth, since rare names are forgotten to limit
+        memory.
+    :param people: the users who were blocked most; empty unless requested.
     """
 
     sources: tuple[str, ...]
@@ -306,11 +307,11 @@ class Activity:
 class Figures:
     """A report.
 
-    :param archive: where the archive lies.
+    :param archive: the archive's location.
     :param made_at: the clock of the machine that verified.
     :param series: in order of server, stream (real events first) and format.
-    :param findings: the first ones; ``findings_total`` are all.
-    :param beyond: exports whose window reaches beyond the period; they are counted whole.
+    :param findings: the first findings; ``findings_total`` is the number of all.
+    :param beyond: exports whose window extends beyond the period; all of their events are counted.
     :param activity: ``None`` if the objects were not read.
     """
 
@@ -347,7 +348,7 @@ def schema() -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a schema without the docstrings, whose form depends on Python's version, and as a JSON file has it."""
+    """Return a schema as JSON values, without docstrings, whose form depends on Python's version."""
     if isinstance(value, dict):
         return {
             name: _plain(each) for name, each in value.items() if not (name == "description" and isinstance(each, str))

@@ -1,4 +1,4 @@
-"""The figures as one HTML file for people, which needs no script and makes no request."""
+"""Renders the figures as one HTML file for people, without scripts or requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_curation.audit.reporting.figures import Activity, Day, Fig
 from airflow_provider_curation.audit.reporting.words import CONTROLS, STATES, STREAMS
 
 _HERE: Final = "airflow_provider_curation.audit.reporting"
-#: Characters of a stranger's text that are shown.
+#: How many characters of a stranger's text are shown.
 _MOST_CHARACTERS: Final = 300
 
 
@@ -42,7 +42,7 @@ def render(figures: Figures, charts: Mapping[str, str]) -> bytes:
         actions=_actions(figures.activity) if figures.activity else [],
         state_counts=_state_counts(figures.series),
     )
-    # What strangers sent may hold halves of surrogate pairs, which are not UTF-8.
+    # Strangers' text can contain halves of surrogate pairs, which are not UTF-8.
     return text.encode("utf-8", "replace")
 
 
@@ -51,7 +51,7 @@ def _file(name: str) -> str:
 
 
 def _shown(text: object) -> str:
-    """Return a stranger's text as one line of a bounded length, without characters that turn the text around."""
+    """Return a stranger's text as one line of limited length, without characters that change its direction."""
     line = printable(str(text))
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
 
@@ -85,7 +85,7 @@ def _moment(text: str | None) -> str:
 
 
 def _hover(day: Day) -> str:
-    """Return a day in one line: its state, window, counts, manifest and run."""
+    """Return a day as one line: its state, window, counts, manifest and run."""
     parts = [f"{day.day}: {STATES[day.state].word}"]
     if day.exports:
         counted = f"counted {_number(day.counted)}, kept {_number(day.kept)}"

@@ -1,4 +1,4 @@
-"""The evidence sheet: which values the manifests of a period have, and how many have each."""
+"""The evidence sheet: the values in the manifests of a period, and how many manifests have each value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it complete? One word and one sentence, from the findings and the counts."""
+"""Decides whether an archive is complete: one word and one sentence, from the findings and the counts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from airflow_provider_curation.audit.evidence.findings import Finding, FindingKind
-from airflow_provider_curation.audit.reporting.calendar import DAMAGED
+from airflow_provider_curation.audit.reporting.calendar import NOT_KEPT
 from airflow_provider_curation.audit.reporting.figures import DayState, SeriesFigures, Verdict
 from airflow_provider_curation.audit.reporting.words import ADVICE
 
-#: Whoever could do this could also have removed events: nothing proves that the archive is complete.
-_UNPROVEN: Final = DAMAGED | {
+#: Findings after which nothing proves that the archive is complete: whoever did this could also have removed events.
+_UNPROVEN: Final = NOT_KEPT | {
     FindingKind.NO_EXPORTS,
     FindingKind.GAP,
     FindingKind.BAD_SIGNATURE,
@@ -24,7 +24,7 @@ _MOST_REASONS: Final = 3
 def judge(findings: Sequence[Finding], pending: Sequence[Finding], series: Sequence[SeriesFigures]) -> Verdict:
     """Return the verdict.
 
-    :param findings: those that were to be ignored, too: what is tolerated is not complete for it.
+    :param findings: including ignored ones: an archive is not complete because a finding is tolerated.
     """
     if not any(each.exports for each in series):
         return Verdict("incomplete", "No: there is no export of this period that can be read.")
@@ -32,7 +32,7 @@ def judge(findings: Sequence[Finding], pending: Sequence[Finding], series: Seque
     broken = [each for each in findings if each.kind in _UNPROVEN or each.lost_events]
     broken = [each for each in broken if each.kind is not FindingKind.GAP or _lacks_events(states)]
     if broken or _lacks_events(states):
-        # The days that are lost or missing say it of gaps.
+        # Gaps already count as lost or missing days.
         others = [each for each in broken if each.kind is not FindingKind.GAP]
         return Verdict("incomplete", f"No: {'; '.join(filter(None, [*_lacking(states), _reasons(others)]))}.")
     reasons = _reasons(findings)

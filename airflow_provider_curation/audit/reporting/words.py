@@ -1,4 +1,4 @@
-"""The words of a report: what each kind of finding means and what to do, the days' states, and the controls."""
+"""The texts of a report: what each kind of finding means and what to do, the days' states, and the controls."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ ADVICE: Final[dict[FindingKind, Advice]] = {
     ),
     FindingKind.OVERLAP: Advice(
         "Two exports cover the same time",
-        "Keep exports of different widths in archives of their own; totals count these events twice.",
+        "Keep exports of different widths in separate archives; totals count these events twice.",
     ),
     FindingKind.UNRECONCILED: Advice(
         "The server gave no count to compare with", "Export the window again if the server gives counts by now."
     ),
     FindingKind.FILTERED: Advice(
-        "Events were left out deliberately", "Check that the filter is meant, and that an unfiltered export exists."
+        "Events were left out deliberately", "Check that the filter is intended, and that an unfiltered export exists."
     ),
     FindingKind.OBJECT_MISSING: Advice("A manifest has no object", _EXPORT_AGAIN),
-    FindingKind.SIZE_DIFFERS: Advice("An object has another size than its manifest says", _EXPORT_AGAIN),
+    FindingKind.SIZE_DIFFERS: Advice("An object's size is not the one in its manifest", _EXPORT_AGAIN),
     FindingKind.SHA256_DIFFERS: Advice("An object's bytes are not those of its manifest", _EXPORT_AGAIN),
-    FindingKind.CONTENT_DIFFERS: Advice("An object holds something else than its manifest says", _EXPORT_AGAIN),
+    FindingKind.CONTENT_DIFFERS: Advice("An object's content is not what its manifest says", _EXPORT_AGAIN),
     FindingKind.MANIFEST_MISSING: Advice("An object has no manifest", _EXPORT_AGAIN),
     FindingKind.MANIFEST_UNREADABLE: Advice("A manifest cannot be read", _EXPORT_AGAIN),
     FindingKind.BAD_SIGNATURE: Advice(
@@ -48,10 +48,10 @@ ADVICE: Final[dict[FindingKind, Advice]] = {
         "A manifest is not signed, although others are", "Find out who wrote it, and verify with the public key."
     ),
     FindingKind.SIGNATURES_UNCHECKED: Advice(
-        "There are signatures, and no key was given to check them with", "Make the report again with the public key."
+        "There are signatures, but no key was given to check them with", "Make the report again with the public key."
     ),
     FindingKind.LATE_EVENTS: Advice(
-        "The server counts more events now than were exported", "Export the window again, and raise settle_time."
+        "The server now counts more events than were exported", "Export the window again, and raise settle_time."
     ),
     FindingKind.SEALED_MISSING: Advice(
         "A sealed manifest is gone", "Restore the manifest and its object from a version or a copy."
@@ -61,20 +61,20 @@ ADVICE: Final[dict[FindingKind, Advice]] = {
     ),
     FindingKind.NOT_SEALED: Advice("An export is newer than the seal of its period", "Record why it was added later."),
     FindingKind.NO_SEALS: Advice(
-        "Manifests are signed, and nothing is sealed", "Seal the period; if it was sealed before, restore the seals."
+        "Manifests are signed, but nothing is sealed", "Seal the period; if it was sealed before, restore the seals."
     ),
     FindingKind.SEAL_BROKEN: Advice(
         "A seal cannot be read or trusted, or does not chain to the one before",
         "Restore the seal from a version or a copy, and find out who altered it.",
     ),
     FindingKind.OTHER_ARCHIVE: Advice(
-        "Another archive lies below this one's root", "Make a report of that archive by its own root."
+        "Another archive is below this one's root", "Make a report of that archive from its own root."
     ),
 }
 
 
 class StateWords(NamedTuple):
-    """How a day's state is shown: a word, a sign in its cell, and one sentence."""
+    """How a day's state is shown: a word, a sign in its cell, and a meaning."""
 
     word: str
     sign: str
@@ -86,7 +86,7 @@ STATES: Final[dict[DayState, StateWords]] = {
     DayState.EMPTY: StateWords("empty", "0", "the server counted zero events, before and after reading"),
     DayState.FILTERED: StateWords("filtered", "F", "events were left out deliberately"),
     DayState.UNRECONCILED: StateWords("unreconciled", "?", "the server gave no count to compare with"),
-    DayState.QUESTIONED: StateWords("questioned", "!", "kept, but a finding speaks against it"),
+    DayState.QUESTIONED: StateWords("questioned", "!", "kept, but a finding casts doubt on it"),
     DayState.PENDING: StateWords("pending", "…", "the export may still be running"),
     DayState.MISSING: StateWords("missing", "↻", "not kept whole; the server still has the events"),
     DayState.LOST: StateWords("lost", "✕", "not kept whole; the server has begun to forget the events"),
@@ -111,7 +111,7 @@ CONTROLS: Final = (
     ),
     Control(
         "Requests and counts",
-        "what was asked of the source, what it counted before and after reading, and what was kept",
+        "what was requested from the source, what it counted before and after reading, and what was kept",
         "SOC 2 CC7.2 · ISO 27001 A.8.15 · DORA RTS 2024/1774 art. 12",
     ),
     Control(

@@ -181,7 +181,7 @@ def test_bytes_that_do_not_unpack() -> None:
     several = read_object(pieces(zipped(content, 2)), facts(events(), content, "jsonl", "zip"), WINDOW)
     assert several.faults == ("its zip has 2 members instead of one",)
     unknown = read_object(pieces(content), facts(events(), content, "jsonl", "bzip2"), WINDOW)
-    assert unknown.faults == ("the manifest does not name a compression that is known here",)
+    assert unknown.faults == ("the manifest does not name a known compression",)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "zip"])

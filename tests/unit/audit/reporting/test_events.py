@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_curation.audit.evidence.unpacking import ContentError
 from airflow_provider_curation.audit.exporting import parquet
-from airflow_provider_curation.audit.reporting.events import Event, UnreadableError, read_events
+from airflow_provider_curation.audit.reporting.events import Event, read_events
 from tests.support.reports import START, event, packed, policy
 
 EVENTS = [
@@ -80,7 +81,7 @@ def test_values_of_other_kinds_count_as_missing() -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(body: bytes, file_format: str, compression: str) -> None:
-    with pytest.raises(UnreadableError):
+    with pytest.raises(ContentError):
         read(body, file_format, compression)
 
 
@@ -99,5 +100,5 @@ def test_a_line_without_an_end_is_not_read_into_memory() -> None:
             yield b"x" * (1 << 20)
         raise AssertionError("more than the limit was read")
 
-    with pytest.raises(UnreadableError, match="longer than"):
+    with pytest.raises(ContentError, match="longer than"):
         list(read_events(endless(), "jsonl", "none"))
