@@ -1,1 +1,1 @@
-"""A window's pages, written as one object's bytes."""
+"""Writes a window's pages as one object's bytes."""

@@ -1,4 +1,4 @@
-"""Counts and hashes bytes on their way."""
+"""Counts and hashes passing bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ByteMeter:
         self._sha256 = hashlib.sha256()
 
     def through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the chunks as they are, each once it has been counted."""
+        """Yield the chunks unchanged, each after it was counted."""
         for chunk in chunks:
             self.bytes += len(chunk)
             self._sha256.update(chunk)

@@ -6,13 +6,13 @@ defaults is Python's zlib: the bytes of faster ones may depend on the processor'
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.errors import MissingPackageError
+from airflow_provider_curation.audit.exporting.outlet import Outlet
 
 #: Level 1 makes exports of large windows fast; zstd is faster still, and compresses better.
 GZIP_LEVEL: Final = 1
@@ -29,7 +29,7 @@ def compressor(compression: str, member: str) -> Callable[[Iterable[bytes]], Ite
 
     :param compression: ``gzip``, ``zip``, ``zstd`` or ``none``.
     :param member: the name of the one file inside a zip.
-    :raises InvalidArgumentError: for zstd without the ``zstd`` extra.
+    :raises MissingPackageError: for zstd without the extra ``zstd``.
     """
     if compression == "zip":
         return lambda chunks: _zip(chunks, member)
@@ -54,7 +54,7 @@ def _zstd() -> Callable[[Iterable[bytes]], Iterator[bytes]]:
     try:
         import zstandard
     except ModuleNotFoundError as error:
-        raise InvalidArgumentError(
+        raise MissingPackageError(
             "compression='zstd' needs the package zstandard: install airflow-provider-curation[zstd] on the workers."
         ) from error
 
@@ -69,7 +69,7 @@ def _zstd() -> Callable[[Iterable[bytes]], Iterator[bytes]]:
 
 
 def _zip(chunks: Iterable[bytes], member: str) -> Iterator[bytes]:
-    outlet = _Outlet()
+    outlet = Outlet()
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_DEFLATED, compresslevel=GZIP_LEVEL) as archive:
         entry = zipfile.ZipInfo(member, _ZIP_TIME)
         entry.compress_type = zipfile.ZIP_DEFLATED
@@ -88,21 +88,3 @@ def _set_level(entry: zipfile.ZipInfo) -> None:
     # Python 3.13 made the attribute public under another name.
     name = "compress_level" if hasattr(entry, "compress_level") else "_compresslevel"
     setattr(entry, name, GZIP_LEVEL)
-
-
-class _Outlet(io.RawIOBase):
-    """The unseekable file that a zip is written to, and from which written bytes are taken."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self._pieces.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)

@@ -38,10 +38,10 @@ class WindowExport:
     ``reader.total_before`` and ``total_after`` are the server's counts, and ``facts()`` has them with ``ids_digest``.
 
     :param stop: when set, reading ends with :class:`StoppedError`.
-    :param check: called once the window was read and reconciled, before the last bytes are given; if it raises, the
+    :param check: called once the window was read and reconciled, before the last bytes are yielded; if it raises, the
         object is not completed.
     :param retention: how long the server remembers events; reading a window that begins before that raises.
-    :raises InvalidArgumentError: for zstd without its package, before any request.
+    :raises MissingPackageError: for zstd or Parquet without its package, before any request.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class WindowExport:
         header_due = isinstance(self._source, CsvSource)
         for page in self.reader.pages():
             if header_due and isinstance(page, CsvPage) and page.count:
-                # From an answer with rows: only there is the header sure to have its line break.
+                # From an answer with rows, since only their header is certain to have its line break.
                 yield page.header
                 header_due = False
             yield from page.chunks(_CHUNK_BYTES)
@@ -152,9 +152,9 @@ def export_until_whole(
 ) -> WindowExport:
     """Export a window, and start over if its events changed while they were read.
 
-    :param begin: makes a new try.
+    :param begin: starts a new try.
     :param keep: reads a try's bytes and stores them; it leaves nothing behind if reading raises.
-    :param forgetting: the server is forgetting the window, and what is left of it is wanted.
+    :param forgetting: the server is forgetting the window, and what is left of it should be exported.
     :raises IncompleteExportError: if no try added up to the server's count, or if the server counts fewer events than
         in an earlier try, unless ``forgetting``.
     """

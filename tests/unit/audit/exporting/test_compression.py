@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_curation.audit.errors import InvalidArgumentError
+from airflow_provider_curation.audit.errors import MissingPackageError
 from airflow_provider_curation.audit.exporting.compression import SUFFIXES, compressor
 
 #: Machines that run other tests beside these are slow.
@@ -143,7 +143,7 @@ def test_zstd_without_its_package_says_what_to_install(monkeypatch: pytest.Monke
         return find(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InvalidArgumentError, match=r"compression='zstd'.*airflow-provider-curation\[zstd\]"):
+    with pytest.raises(MissingPackageError, match=r"compression='zstd'.*airflow-provider-curation\[zstd\]"):
         compressor("zstd", MEMBER)  # at once, before any request
 
 

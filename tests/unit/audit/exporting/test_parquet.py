@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_curation.audit.errors import UnexpectedAnswerError
 from airflow_provider_curation.audit.exporting import parquet
-from airflow_provider_curation.audit.exporting.parquet import POLICY_TEXT_FIELDS, TEXT_FIELDS
+from airflow_provider_curation.audit.exporting.parquet_rows import POLICY_TEXT_FIELDS, TEXT_FIELDS, row
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -129,7 +129,7 @@ def test_nothing_is_lost_whatever_a_field_holds(events: list[dict[str, Any]]) ->
 @given(st.lists(EVENTS, min_size=1, max_size=4))
 def test_arrows_own_reader_and_the_careful_one_agree(events: list[dict[str, Any]]) -> None:
     lines = [line(event) for event in events]
-    careful = pa.RecordBatch.from_pylist([parquet.row(each) for each in lines], schema=parquet.schema())
+    careful = pa.RecordBatch.from_pylist([row(each) for each in lines], schema=parquet.schema())
     assert parquet.batch(lines).equals(careful)
 
 
