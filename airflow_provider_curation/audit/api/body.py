@@ -19,11 +19,11 @@ _DECOMPRESSED_BYTES = 256 * 1024
 def body_chunks(
     asked: Asked, response: requests.Response, limits: Limits, redactor: Redactor, limit: str = "max_answer_bytes"
 ) -> Iterator[bytes]:
-    """Give an answer's body in decompressed chunks of at most 256 KiB.
+    """Yield an answer's body in decompressed chunks of at most 256 KiB.
 
-    :param limit: the limit's name that holds for the decompressed bytes.
-    :raises AnswerTooLargeError: before more bytes than the limit are given.
-    :raises CutAnswerError: for a gzip body that is cut or damaged.
+    :param limit: the name of the limit for the decompressed bytes.
+    :raises AnswerTooLargeError: before it yields more bytes than the limit.
+    :raises CutAnswerError: for a truncated or damaged gzip body.
     :raises UnexpectedAnswerError: for an encoding that was not asked for.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -51,13 +51,13 @@ def _received(asked: Asked, response: requests.Response, limits: Limits) -> Iter
 
 
 def _gunzipped(asked: Asked, received: Iterator[bytes]) -> Iterator[bytes]:
-    """Give what gzip data of one or more members decompresses to."""
+    """Decompress gzip data of one or more members."""
     gzip = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         for data in received:
             while data:
                 if gzip.eof:
-                    # Zeros may pad a file; anything else is another member.
+                    # Zeros may pad the data; anything else is another member.
                     data = data.lstrip(b"\0")
                     if not data:
                         break

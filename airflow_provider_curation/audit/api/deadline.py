@@ -1,4 +1,4 @@
-"""A deadline for an answer as a whole: a server that sends a byte now and then never runs into a read time-out."""
+"""A deadline for a whole answer: a server that sends a byte now and then never exceeds a read time-out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from urllib3.poolmanager import PoolManager
 
 
 class DeadlineError(TimeoutError):
-    """The answer was not whole in time."""
+    """The answer was not complete in time."""
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Ends each answer after a number of seconds, counted from the request: headers, body and all.
+    """Ends each answer, headers and body, after a number of seconds.
 
     :param seconds: from the request to the last byte of its answer.
     :param connections: the most connections to keep open.
@@ -48,7 +48,7 @@ def _pool_class(pool: type[Any], connection: type[Any], seconds: float) -> type[
 
 
 class _WithDeadline:
-    """Hands each response of a connection the moment at which it must be whole."""
+    """Gives each response of a connection its deadline."""
 
     answer_seconds: float
     _deadline = float("inf")
@@ -59,14 +59,14 @@ class _WithDeadline:
 
     def response_class(self, sock: socket.socket, *arguments: Any, **options: Any) -> HTTPResponse:
         response = HTTPResponse(sock, *arguments, **options)
-        # An answer's first byte has not been read yet, so nothing is lost in the buffer that is replaced.
+        # No byte of the answer has been read yet, so replacing the buffer loses nothing.
         raw = response.fp.detach()
         response.fp = io.BufferedReader(_DeadlineReader(raw, sock, self._deadline))
         return response
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket with the time that is left until the deadline as its time-out, if that is shorter."""
+    """Reads a socket; the read times out at the deadline, or earlier if the socket's own time-out is shorter."""
 
     def __init__(self, raw: Any, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline

@@ -1,4 +1,4 @@
-"""What the server says of itself: whether it is entitled to Curation, and its version."""
+"""Asks the server about itself: whether it is entitled to Curation, and its version."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.api.client import AuditClient
-from airflow_provider_curation.audit.api.messages import looks_like_html, server_message
+from airflow_provider_curation.audit.api.faults import fault_of_web_page
+from airflow_provider_curation.audit.api.messages import looks_like_html
 from airflow_provider_curation.audit.endpoint import ENTITLEMENT_PATH, VERSION_PATH
 from airflow_provider_curation.audit.errors import Asked
 
-#: These answers are one short line; a large one could take many times its size of memory.
+#: These answers are one short line; decoding a large one could take many times its size in memory.
 _MOST_BYTES = 64 * 1024
 _VERSION_CHARACTERS = 40
 
@@ -47,15 +48,15 @@ def _read_object(client: AuditClient, path: str) -> dict[str, Any]:
 
 def _object(asked: Asked, body: bytes) -> dict[str, Any]:
     if looks_like_html(body):
-        raise errors.NotTheApiError(asked, "200 with a page of HTML", server_message=server_message(body))
+        raise fault_of_web_page(asked, body)
     if len(body) > _MOST_BYTES:
-        raise errors.UnexpectedAnswerError(asked, f"{len(body)} bytes, and {_MOST_BYTES} would be many for this")
+        raise errors.UnexpectedAnswerError(asked, f"{len(body)} bytes, where {_MOST_BYTES} would already be too many")
     try:
         answer = json.loads(body)
     except RecursionError:
-        raise errors.UnexpectedAnswerError(asked, "JSON that is nested too deep") from None
+        raise errors.UnexpectedAnswerError(asked, "JSON that is nested too deeply") from None
     except ValueError:
-        raise errors.CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON") from None
+        raise errors.CutAnswerError(asked, f"a body of {len(body)} bytes that is not complete JSON") from None
     if not isinstance(answer, dict):
         raise errors.UnexpectedAnswerError(asked, "JSON that is not an object")
     return answer

@@ -1,4 +1,4 @@
-"""Names a fault: a status or an exception becomes one of the errors of :mod:`..errors`."""
+"""Turns a status or an exception into one of the errors of :mod:`..errors`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ import urllib3.exceptions
 
 from airflow_provider_curation.audit import errors
 from airflow_provider_curation.audit.api.deadline import DeadlineError
+from airflow_provider_curation.audit.api.messages import server_message
 from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Redactor
 from airflow_provider_curation.audit.api.session import host_of
 from airflow_provider_curation.audit.errors import Asked
 from airflow_provider_curation.audit.limits import Limits
 
-#: How a connection ends during the handshake when a proxy or balancer goes away: nothing was refused.
+#: How a handshake ends when a proxy or load balancer goes away: no certificate was refused.
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-#: What the outside world can make requests, urllib3, the standard library and decoders raise. Not every ``Exception``:
-#: Airflow raises its own in the middle of anything to stop a task.
+#: What requests, urllib3, the standard library and decoders raise for faults outside this process. Not every
+#: ``Exception``: Airflow raises its own anywhere in the code to stop a task.
 OUTSIDE = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
@@ -37,7 +38,9 @@ OUTSIDE = (
     ArithmeticError,
     RecursionError,
 )
-#: No number of seconds and no date is longer.
+#: Bytes of a web page that are searched for its title.
+_WEB_PAGE_BYTES = 16 * 1024
+#: Longer than any number of seconds or date.
 _RETRY_AFTER_CHARACTERS = 100
 _BY_STATUS: Mapping[int, type[errors.RequestError]] = {
     400: errors.BadRequestError,
@@ -52,9 +55,9 @@ _BY_STATUS: Mapping[int, type[errors.RequestError]] = {
 def fault_of_exception(
     asked: Asked, error: Exception, timeout: tuple[float, float], limits: Limits
 ) -> errors.CurationAuditError:
-    """Return the error for an exception that asking or reading raised.
+    """Return the error for an exception that was raised by sending a request or reading its answer.
 
-    :param timeout: the seconds that were given to connect, and to read.
+    :param timeout: seconds to connect, and to read.
     """
     causes = _causes(error)
     reason = _reason(causes)
@@ -64,20 +67,20 @@ def fault_of_exception(
         return errors.TimedOutError(asked, f"an answer that took {limits.exceeded('answer_deadline')}, in seconds")
     if isinstance(error, requests.exceptions.SSLError):
         if any(isinstance(each, _BROKEN_OFF) for each in causes):
-            return errors.ConnectionFailedError(asked, f"no whole answer ({reason})")
+            return errors.ConnectionFailedError(asked, f"no complete answer ({reason})")
         return errors.TlsError(asked, f"no trusted TLS connection ({reason})")
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return errors.TimedOutError(asked, f"no answer within (connect, read) = {timeout} seconds ({reason})")
     if isinstance(error, requests.exceptions.ChunkedEncodingError | urllib3.exceptions.ProtocolError):
         return errors.CutAnswerError(asked, f"a body that ended early ({reason})")
     if isinstance(error, OSError) and not isinstance(error, requests.exceptions.RequestException):
-        # What requests raises for a CA bundle or a certificate that is not there; it names the path.
+        # requests raises it for a missing CA bundle or certificate; it names the path.
         return errors.TlsError(asked, f"no connection ({error})")
-    return errors.ConnectionFailedError(asked, f"no whole answer ({reason})")
+    return errors.ConnectionFailedError(asked, f"no complete answer ({reason})")
 
 
 def fault_of_decoding(asked: Asked, error: Exception, redactor: Redactor) -> errors.CurationAuditError:
-    """Return the error for an exception that decoding a whole answer raised, without the server's words in it."""
+    """Return the error for an exception that decoding a complete answer raised, without the server's words."""
     if isinstance(error, errors.RequestError):
         return _cleaned(error, redactor)
     if isinstance(error, errors.CurationAuditError):
@@ -87,8 +90,17 @@ def fault_of_decoding(asked: Asked, error: Exception, redactor: Redactor) -> err
     return errors.UnexpectedAnswerError(asked, f"an answer that cannot be read ({type(error).__name__})")
 
 
+def fault_of_web_page(asked: Asked, body: bytes) -> errors.NotTheApiError:
+    """Return the error for a page of HTML with status 200, such as a login or proxy page.
+
+    :param body: the page, or its beginning.
+    """
+    message = server_message(body[:_WEB_PAGE_BYTES])
+    return errors.NotTheApiError(asked, "200 with a page of HTML", server_message=message)
+
+
 def worker_fault(asked: Asked, error: OSError | MemoryError) -> errors.WorkerResourceError:
-    """Return the error for a full disk, or another fault of the worker itself."""
+    """Return the error for a full disk, or another problem of the worker itself."""
     return errors.WorkerResourceError(
         f"{asked}: the worker could not keep the answer ({str(error) or 'out of memory'}). Free space in its "
         "TMPDIR, or give it more memory or the connection a smaller concurrency."
@@ -103,7 +115,7 @@ def _cleaned(error: errors.RequestError, redactor: Redactor) -> errors.RequestEr
         server_message=redactor.clean(error.server_message),
         retry_after=error.retry_after,
     )
-    # A subclass may say more of itself, such as the number of rows that a server allows.
+    # A subclass may have more attributes, such as the number of rows that a server allows.
     clean.__dict__ = {**error.__dict__, **clean.__dict__}
     return clean
 
@@ -163,7 +175,7 @@ def retry_after(value: str | None) -> float | None:
 
 
 def _reason(causes: list[BaseException]) -> str:
-    """Return what went wrong without the URL and objects that requests puts into its texts."""
+    """Return what went wrong, without the URL and objects that requests puts into its messages."""
     seen = [type(each).__name__ for each in causes]
     if isinstance(causes[-1], OSError) and causes[-1].strerror:
         seen[-1] += f" {causes[-1].strerror}"
@@ -171,7 +183,7 @@ def _reason(causes: list[BaseException]) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and those within it, which requests and urllib3 keep in different places."""
+    """Return an error and its causes, which requests and urllib3 keep in different places."""
     causes: list[BaseException] = []
     current: Any = error
     while isinstance(current, BaseException):
@@ -180,7 +192,7 @@ def _causes(error: BaseException) -> list[BaseException]:
         if not isinstance(nested, BaseException):
             nested = next((arg for arg in current.args if isinstance(arg, BaseException)), current.__cause__)
         if nested is None and isinstance(current, urllib3.exceptions.HTTPError):
-            # What older versions of urllib3 raise while they handle an error names no cause.
+            # Older versions of urllib3 raise errors without a cause while they handle another one.
             nested = current.__context__
         current = nested
     return causes

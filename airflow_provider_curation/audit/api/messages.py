@@ -1,15 +1,15 @@
-"""What a server's answer says to people: error bodies in either shape, and pages of HTML.
+"""Finds the message for people in a server's answer: in error bodies of either shape, and in HTML pages.
 
-The result is not clean yet: see :mod:`..redaction`.
+The result may still contain secrets: see :mod:`..redaction`.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-#: Bytes of a body in which its kind and a page's title are looked for.
+#: Bytes of a body that are searched for its kind and for a page's title.
 _HEAD_BYTES = 8 * 1024
-#: Bytes of the largest body that is decoded for its message: what says no more than a sentence is small.
+#: Bytes of the largest body that is decoded for its message; error bodies are much smaller.
 _MESSAGE_BYTES = 256 * 1024
 
 
@@ -20,7 +20,7 @@ def looks_like_html(body: bytes) -> bool:
 def server_message(body: bytes, *, verbatim: bool = True) -> str | None:
     """Return the message of an error body in either of its shapes, or the title of an HTML page.
 
-    :param verbatim: else the beginning of the body itself, which in an answer with status 200 may be events.
+    :param verbatim: if there is no message, return the beginning of the body; with status 200, it may be events.
     """
     if looks_like_html(body):
         return _title(body[:_HEAD_BYTES])
@@ -43,7 +43,7 @@ def server_message(body: bytes, *, verbatim: bool = True) -> str | None:
 
 
 def _title(head: bytes) -> str | None:
-    """Return the title of a page: four searches, so the time is linear."""
+    """Return the title of a page; the few searches take linear time."""
     lower = head.lower()
     opening = lower.find(b"<title")
     start = lower.find(b">", opening)

@@ -22,7 +22,7 @@ class Query:
     :param num_of_rows: events asked for.
     :param offset: events skipped, counted in events for CSV too.
     :param dry_run: the stream: ``False`` for real events, ``True`` for one event per dry-run policy.
-    :param end_inclusive: the server is known to count events at ``created_at_end`` in, against its reference.
+    :param end_inclusive: the server is known to include events at ``created_at_end``, contrary to its reference.
     """
 
     window: Window
@@ -36,7 +36,7 @@ class Query:
     end_inclusive: bool = False
 
     def params(self) -> dict[str, str]:
-        """Return the query string's parameters; both bounds are always there, in UTC with ``Z``."""
+        """Return the query string's parameters, which always include both bounds, in UTC with ``Z``."""
         end = self.window.end - timedelta(seconds=1) if self.end_inclusive else self.window.end
         params = {
             "created_at_start": format_utc(self.window.start),
@@ -48,7 +48,7 @@ class Query:
             "dry_run": str(self.dry_run).lower(),
             "format": self.format,
         }
-        # A server refuses include_total=true with CSV, and asking for false is asking for the default.
+        # A server refuses include_total=true with CSV, and false is the default.
         if self.include_total:
             params["include_total"] = "true"
         return params

@@ -1,8 +1,8 @@
-"""Cleans whatever a server says before it reaches a log or an exception; every path uses it.
+"""Removes secrets from a server's words before they reach a log or an exception; every path uses it.
 
-A server may repeat what it was sent, and in another form: percent-encoded in a ``Location``, escaped in JSON or HTML,
-as Base64 or hexadecimal digits, or in lower case. A text is therefore decoded character by character, with the place
-that each decoded byte came from, and the known forms of each secret are searched in what it decodes to.
+A server may repeat what it was sent, in a different form: percent-encoded in a ``Location``, escaped in JSON or HTML,
+as Base64 or hexadecimal digits, or in lower case. A text is therefore decoded character by character, keeping the
+position of each decoded byte, and the result is searched for the known forms of each secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-#: Characters of a text that may be shown; more are looked at, so that no secret is cut in two at this border.
+#: Characters of a text that may be shown; more are searched, so that a secret across this limit is found whole.
 SHOWN_CHARACTERS = 8192
 _MESSAGE_CHARACTERS = 300
 _LOG_CHARACTERS = 2000
@@ -32,15 +32,15 @@ _ESCAPE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SPACE = re.compile(r"(?P<space>\s+)")
-#: The longest that an escape makes a character: four bytes of UTF-8 as ``%xx``.
+#: The most characters that an escaped character takes: four bytes of UTF-8 as ``%xx``.
 _LONGEST_ESCAPE = 12
-#: Base64 of a secret within other text is shifted; shorter pieces of it would be found in ordinary words.
+#: The Base64 of a secret inside other text is shifted; shorter pieces of it would match ordinary words.
 _SHORTEST_SHIFTED = 6
 _LIBRARIES = ("urllib3.connection", "urllib3.connectionpool", "urllib3.poolmanager", "urllib3.response")
 
 
 class Redactor:
-    """Removes secrets, mail addresses and control characters from texts of a server.
+    """Removes secrets, mail addresses and control characters from a server's texts.
 
     :param secrets: the values to remove, in each of their usual encodings.
     """
@@ -52,14 +52,14 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Remove another value from now on."""
+        """Also remove this value from now on."""
         if secret.strip() and secret not in self._secrets:
             self._secrets[secret] = None
             found = {form for form in _forms(secret) if form}
             self._forms = tuple(sorted({*self._forms, *found}, key=len, reverse=True))
 
     def add_authorization(self, value: str | bytes | None) -> None:
-        """Remove the credentials of an ``Authorization`` header, wherever they came from."""
+        """Also remove the credentials of an ``Authorization`` header, wherever they came from."""
         if not value:
             return
         text = value.decode("latin-1") if isinstance(value, bytes) else value
@@ -77,11 +77,11 @@ class Redactor:
 
     @property
     def reach(self) -> int:
-        """Characters beyond those shown that must be looked at, so that no secret is cut in two."""
+        """How many characters beyond those shown must be searched to find a secret at the limit."""
         return _LONGEST_ESCAPE * max(map(len, self._secrets), default=0)
 
     def clean(self, text: str | None, limit: int = _MESSAGE_CHARACTERS) -> str | None:
-        """Return a text that may be shown, on one line and cut to ``limit`` characters; ``None`` if nothing is left."""
+        """Return the text as it may be shown: on one line of at most ``limit`` characters; ``None`` if it is empty."""
         if not text:
             return None
         return self._without(text)[:limit].strip() or None
@@ -104,7 +104,7 @@ class Redactor:
         return _MAIL.sub(MASK, printable)
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Give the places of secrets in ascending order, without overlaps."""
+        """Yield the positions of secrets in ascending order, without overlaps."""
         spans = []
         for pattern in (_ESCAPE, _SPACE) if self._forms else ():
             content, starts, ends = _decoded(text, pattern)
@@ -121,7 +121,7 @@ class Redactor:
 
 
 def _decoded(text: str, pattern: re.Pattern[str]) -> tuple[bytes, list[int], list[int]]:
-    """Return a text's bytes in lower case, with escapes decoded, and the places where each begins and ends."""
+    """Return a text's bytes in lower case, with escapes decoded, and the positions where each byte starts and ends."""
     content = bytearray()
     starts: list[int] = []
     ends: list[int] = []
@@ -160,7 +160,7 @@ def _lower(character: str) -> bytes:
 
 
 def _forms(secret: str) -> Iterator[bytes]:
-    """Give what each usual encoding of a secret decodes to, with its escapes decoded and as it stands."""
+    """Yield each usual encoding of a secret, with its escapes decoded and undecoded."""
     for text in _encodings(secret):
         for each in (text, text.strip()):
             yield _decoded(each, _ESCAPE)[0]
@@ -176,7 +176,7 @@ def _encodings(secret: str) -> Iterator[str]:
     yield html.escape(secret)
     data = secret.strip().encode("utf-8", "surrogatepass")
     yield repr(data)[2:-1]
-    # UTF-8 that was read as Latin-1, as http.client reads headers, and Latin-1 that was read as UTF-8.
+    # UTF-8 read as Latin-1, as http.client reads headers, and Latin-1 read as UTF-8.
     yield data.decode("latin-1")
     yield secret.encode("latin-1", "replace").decode("utf-8", "replace")
     yield secret.encode("ascii", "replace").decode()
@@ -184,7 +184,7 @@ def _encodings(secret: str) -> Iterator[str]:
         yield each.hex()
         for encode in (b64encode, urlsafe_b64encode):
             for shift in range(3):
-                # Characters at both ends also depend on the bytes around the secret.
+                # The characters at both ends also depend on the bytes around the secret.
                 encoded = encode(bytes(shift) + each).decode()
                 piece = encoded[(0, 2, 3)[shift] : (shift + len(each)) * 8 // 6]
                 if shift == 0 or len(piece) >= _SHORTEST_SHIFTED:
@@ -195,7 +195,7 @@ _known: weakref.WeakSet[Redactor] = weakref.WeakSet()
 
 
 class _LibraryLogs(logging.Filter):
-    """Cleans what urllib3 logs: lines of a redirect, or of headers that it cannot read, are the server's words."""
+    """Cleans urllib3's log lines, which quote the server about redirects and unreadable headers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -214,5 +214,5 @@ def clean_library_logs(redactor: Redactor) -> None:
     """Clean the log lines of urllib3 for as long as the redactor lives."""
     _known.add(redactor)
     for name in _LIBRARIES:
-        # A filter of a logger sees only what is logged on that very logger; adding it twice adds it once.
+        # A logger's filter sees only what is logged on that logger itself. Adding it twice has no effect.
         logging.getLogger(name).addFilter(_library_logs)

@@ -19,12 +19,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How a request is retried: after a 429, a 5xx, a broken connection or answer, and after nothing else.
+    """How a request is retried, which happens only after a 429, a 5xx, or a broken connection or answer.
 
-    :param attempts: requests in all, the first one included.
-    :param first_wait: seconds before the second request; each later wait doubles it, with jitter.
+    :param attempts: number of requests, including the first one.
+    :param first_wait: seconds before the second request; each later wait is twice as long, with jitter.
     :param longest_wait: the longest wait in seconds.
-    :param longest_retry_after: the most seconds that a server's ``Retry-After`` is followed for.
+    :param longest_retry_after: the longest ``Retry-After`` of a server that is followed, in seconds.
     """
 
     attempts: int = 8
@@ -43,7 +43,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Outage:
-    """A time without an answer of the server.
+    """A time during which the server does not answer.
 
     :param since: when its first request failed, in UTC.
     :param until: when the next request is sent, in UTC.
@@ -56,7 +56,7 @@ class Outage:
 
 
 class Outages:
-    """Whether the server keeps a client's threads waiting; for its progress."""
+    """Records whether the server keeps a client's threads waiting, for the progress in the log."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,18 +64,18 @@ class Outages:
 
     @property
     def current(self) -> Outage | None:
-        """The outage that lasts; ``None`` if the last request was answered."""
+        """The current outage; ``None`` if the last request was answered."""
         return self._current
 
     def failed(self, wait: float, why: str) -> None:
-        """Note a failed request, and that the next one is sent after ``wait`` seconds."""
+        """Record a failed request; the next one is sent after ``wait`` seconds."""
         now = datetime.now(timezone.utc)
         with self._lock:
             since = self._current.since if self._current else now
             self._current = Outage(since, now + timedelta(seconds=wait), why)
 
     def answered(self) -> None:
-        """Note an answer."""
+        """Record an answer."""
         with self._lock:
             self._current = None
 
@@ -86,7 +86,7 @@ def retrying(
     on_retry: Callable[[int, float, BaseException | None], None],
     stop: threading.Event | None = None,
 ) -> _T:
-    """Call ``once`` until it returns, raises an error that is not worth another request, or the policy gives up.
+    """Call ``once`` until it returns, raises an error that another request cannot fix, or the policy gives up.
 
     :param on_retry: called before each wait with the number of the failed request, the wait in seconds and the error.
     :param stop: ends a wait when it is set.
@@ -110,7 +110,7 @@ def retrying(
 def check_stop(stop: threading.Event | None) -> None:
     """Raise StoppedError if the task was asked to stop."""
     if stop is not None and stop.is_set():
-        raise StoppedError("The task was asked to stop while an answer was read; nothing of it was kept.")
+        raise StoppedError("The task was asked to stop while it read an answer; nothing of the answer was kept.")
 
 
 def _sleep(stop: threading.Event | None, seconds: float) -> None:

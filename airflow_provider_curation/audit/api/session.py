@@ -1,4 +1,4 @@
-"""The requests session: what it sends to whom."""
+"""The HTTP session: what it sends, and to which host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from requests.auth import AuthBase
 from airflow_provider_curation.audit.api.deadline import DeadlineAdapter
 from airflow_provider_curation.audit.limits import Limits
 
-#: Each one may take as long as the deadline of an answer.
+#: Each redirect may take as long as an answer's deadline.
 _MOST_REDIRECTS = 5
 
 
@@ -28,9 +28,9 @@ class BearerAuth(AuthBase):
 
 
 class PlatformSession(requests.Session):
-    """A pooled session that follows a redirect only on the host that it was sent to.
+    """A pooled session that follows redirects only on the same host.
 
-    :param auth: put on every request; never sent to another host.
+    :param auth: added to every request; never sent to another host.
     :param verify: check the server's certificate: a boolean, or the path of a CA bundle.
     :param cert: path of the client's certificate, or of certificate and key.
     :param proxies: by scheme.
@@ -65,7 +65,7 @@ class PlatformSession(requests.Session):
             self.mount(scheme, DeadlineAdapter(answer_deadline, connections))
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where to go on; nothing for another host, so that its answer is the redirect itself."""
+        """Return where to continue; nothing for another host, so that the redirect itself is the answer."""
         try:
             target = super().get_redirect_target(resp)
             if target is None or not _same_host(resp.url, urljoin(resp.url, target)):
@@ -73,13 +73,13 @@ class PlatformSession(requests.Session):
         except ValueError:
             # A Location that is not a URL, or not UTF-8.
             return None
-        # requests would read the body of a redirect to its end, however long it is.
+        # requests would read a redirect's whole body, however long it is.
         resp._content = b""
         resp.close()
         return target
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Send the same credentials after a redirect; requests would replace them by an entry of ``.netrc``."""
+        """Send the same credentials after a redirect; requests would replace them with an entry of ``.netrc``."""
 
     def merge_environment_settings(
         self,
@@ -89,7 +89,7 @@ class PlatformSession(requests.Session):
         verify: bool | str | None,
         cert: Any,
     ) -> Any:
-        """Let the environment's CA bundle and proxies not override the connection's own, as requests would."""
+        """Keep the environment's CA bundle and proxies from overriding the connection's own, as requests lets them."""
         settings: Any = super().merge_environment_settings(url, proxies or {}, stream, verify, cert)
         if verify is None and self.verify is not True:
             settings["verify"] = self.verify

@@ -1,4 +1,4 @@
-"""The zip of a CSV answer, opened without trusting what it says about itself."""
+"""Opens the zip of a CSV answer without trusting what the zip says about itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
+from airflow_provider_curation.audit.api.faults import fault_of_web_page
 from airflow_provider_curation.audit.api.messages import looks_like_html, server_message
 from airflow_provider_curation.audit.endpoint import CSV_INCOMPLETE_MEMBER, CSV_MEMBER
 from airflow_provider_curation.audit.errors import (
@@ -15,39 +16,38 @@ from airflow_provider_curation.audit.errors import (
     Asked,
     CutAnswerError,
     IncompleteCsvError,
-    NotTheApiError,
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.limits import Limits
 
-#: Bytes read at once; also the most that the zip's directory may take, which has one entry of about 100 bytes.
+#: Bytes read at once; also the limit for the zip's directory, which has one entry of about 100 bytes.
 READ_BYTES = 128 * 1024
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
 def csv_member(asked: Asked, answer: IO[bytes], limits: Limits) -> Iterator[IO[bytes]]:
-    """Open the zip's only member for reading; check its length and its CRC at the end.
+    """Open the zip's only member for reading, and check its length and CRC at the end.
 
-    :param answer: the zip, on a seekable file.
+    :param answer: the zip, as a seekable file.
     :raises IncompleteCsvError: if the member's name says that events are missing.
     :raises CutAnswerError: for an empty body.
     :raises AnswerTooLargeError: for a member that is larger than the limit.
     :raises UnexpectedAnswerError: for another kind of answer.
-    :raises zipfile.BadZipFile: for a zip that is cut or damaged; so do zlib and other parts of the library in their own
-        words.
+    :raises zipfile.BadZipFile: for a truncated or damaged zip; zlib and other parts of the library raise errors of
+        their own.
     """
     _check_zip(asked, answer)
     with zipfile.ZipFile(cast("IO[bytes]", _Distrusted(asked, answer))) as archive:
         info = _only_member(asked, archive, limits)
         declared = info.file_size
-        # zipfile stops at the declared length. One byte more shows a content that goes on behind it.
+        # zipfile stops at the declared length. One more byte shows whether the content continues.
         info.file_size = declared + 1
         with archive.open(info) as member:
             yield io.BufferedReader(cast("io.RawIOBase", member), READ_BYTES)
             came = member.tell()
     if came != declared:
-        raise zipfile.BadZipFile(f"{came} bytes where its directory says {declared}")
+        raise zipfile.BadZipFile(f"{came} bytes, where its directory says {declared}")
 
 
 def _check_zip(asked: Asked, answer: IO[bytes]) -> None:
@@ -56,7 +56,7 @@ def _check_zip(asked: Asked, answer: IO[bytes]) -> None:
     if not start:
         raise CutAnswerError(asked, "200 with an empty body")
     if looks_like_html(start):
-        raise NotTheApiError(asked, "200 with a page of HTML", server_message=server_message(start))
+        raise fault_of_web_page(asked, start)
     if not start.startswith(b"PK"):
         message = server_message(start, verbatim=False)
         raise UnexpectedAnswerError(asked, "200 with a body that is not a zip", server_message=message)
@@ -66,7 +66,7 @@ def _only_member(asked: Asked, archive: zipfile.ZipFile, limits: Limits) -> zipf
     members = archive.infolist()
     names = [each.filename for each in members]
     if names == [CSV_INCOMPLETE_MEMBER]:
-        raise IncompleteCsvError(asked, f"a zip with {CSV_INCOMPLETE_MEMBER}: not all events fit into it")
+        raise IncompleteCsvError(asked, f"a zip with {CSV_INCOMPLETE_MEMBER}: it does not hold all events")
     if names != [CSV_MEMBER]:
         raise UnexpectedAnswerError(asked, f"a zip with {len(names)} members instead of one named {CSV_MEMBER}")
     if members[0].compress_type not in _METHODS:
@@ -79,7 +79,7 @@ def _only_member(asked: Asked, archive: zipfile.ZipFile, limits: Limits) -> zipf
 
 
 class _Distrusted:
-    """A zip's file, as :mod:`zipfile` may read it: in bounded steps, and at places that exist."""
+    """A zip's file that :mod:`zipfile` can read only in limited steps, and at positions that exist."""
 
     def __init__(self, asked: Asked, file: IO[bytes]) -> None:
         self._asked = asked
@@ -92,7 +92,7 @@ class _Distrusted:
             return self._file.seek(offset, whence)
         except (ValueError, OverflowError, OSError) as error:
             if whence:
-                # zipfile looks for what may stand before the end, and expects this error if the file is too short.
+                # zipfile looks for a record before the end, and expects this error if the file is too short.
                 raise OSError(*error.args) from error
             raise zipfile.BadZipFile(f"an offset of {offset} in its directory") from error
 

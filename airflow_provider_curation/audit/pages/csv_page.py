@@ -1,26 +1,22 @@
-"""A CSV answer's zip, made into a page of checked events or a named error.
+"""Turns a CSV answer's zip into a page of checked events, or raises a named error.
 
-The rows are kept as the server's own bytes. Columns are found by name, since their list is not documented.
+The rows stay the server's own bytes. Columns are found by name, since their list is not documented.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import struct
 import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
 from typing import IO
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.errors import (
     AnswerTooLargeError,
-    Asked,
     CutAnswerError,
     RowsShiftedError,
     UnexpectedAnswerError,
@@ -30,6 +26,7 @@ from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.limits import Limits
 from airflow_provider_curation.audit.pages.csv_archive import csv_member
 from airflow_provider_curation.audit.pages.csv_blocks import Block, read_blocks
+from airflow_provider_curation.audit.pages.csv_columns import REPOSITORY, Cells, Columns
 from airflow_provider_curation.audit.pages.page import (
     UNKNOWN,
     EventKey,
@@ -42,12 +39,7 @@ from airflow_provider_curation.audit.pages.page import (
 from airflow_provider_curation.audit.pages.page_body import new_body
 from airflow_provider_curation.audit.treatment import MissingColumnError, Treatment
 
-#: Columns that checks and counts use; all but the id may be missing.
-_USED = ("id", "created_at", "action", "package_type", "policy_id", "policy_name")
-#: The column of the curated repository: the CSV's name for it, and the JSON's.
-_REPOSITORY = ("curated_repo_name", "curated_repository_name")
-#: Known are 27 columns, and one row of an event for each of its policies.
-_MOST_COLUMNS = 1000
+#: Known events have one row for each of their policies.
 _MOST_ROWS_OF_AN_EVENT = 10_000
 
 
@@ -56,7 +48,7 @@ class CsvPage(Page):
     """A page whose body holds CSV rows.
 
     :param header: the server's header line, with its BOM and line break if any.
-    :param answer_rows: rows in the answer, those of events that were left out included.
+    :param answer_rows: rows in the answer, including those of events that were left out.
     """
 
     header: bytes = b""
@@ -65,11 +57,11 @@ class CsvPage(Page):
 
 @dataclass(frozen=True)
 class AnswerEnd:
-    """What is known of an answer's end: a server that counts rows, not events, may cut its last event.
+    """What is known about an answer's end: a server that counts rows, not events, may truncate its last event.
 
     :param remaining: events from the answer's offset to the end of its window, if the server counted them.
     :param last_rows: rows that the window's last event should have.
-    :param seen_rows: the most rows seen in an answer: one that has fewer is not cut.
+    :param seen_rows: the most rows seen in an answer; an answer with fewer is not truncated.
     """
 
     remaining: int | None = None
@@ -80,7 +72,7 @@ class AnswerEnd:
         """Return whether the last of an answer's events has all of its rows."""
         may_be_cut = rows >= min(self.seen_rows, query.num_of_rows)
         if self.remaining is None:
-            # Progress goes first: with two events, the overlap and one more, none can be left to the next page.
+            # With only two events, the overlap and one more, leaving one to the next page would make no progress.
             return not may_be_cut or events < 3
         return events >= self.remaining and (last_rows >= self.last_rows or not may_be_cut)
 
@@ -96,14 +88,14 @@ def csv_page(
 ) -> CsvPage:
     """Check a CSV answer and return its page.
 
-    :param answer: the zip, on a seekable file.
-    :param wanted: which events to keep; ``None`` keeps every one.
-    :param overlaps: the first event is the last one of the page before, and left out of the body.
-    :param end: what is known of the end of the answer; tells whether its last event may be cut.
+    :param answer: the zip, as a seekable file.
+    :param wanted: which events to keep; ``None`` keeps all.
+    :param overlaps: the first event is the last one of the page before, and is left out of the body.
+    :param end: what is known about the answer's end, and so whether its last event may be truncated.
     :param treatment: what alters cells; ``None`` keeps the rows as they are.
     :raises IncompleteCsvError: if the member's name says that events are missing.
-    :raises CutAnswerError: for a zip that is cut, or does not match its CRC.
-    :raises RowsShiftedError: for ids that do not ascend, or an event's row that comes twice.
+    :raises CutAnswerError: for a zip that is truncated, or does not match its CRC.
+    :raises RowsShiftedError: for ids that do not ascend, or a repeated row of an event.
     :raises EndInclusiveError: for an event at the window's end.
     :raises AnswerTooLargeError: for an answer that exceeds a limit.
     :raises UnexpectedAnswerError: for another kind of answer.
@@ -120,7 +112,7 @@ def csv_page(
                 gathered.add(block)
             return gathered.page(end or AnswerEnd())
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise CutAnswerError(asked, f"a zip that is cut or damaged ({error})") from error
+        raise CutAnswerError(asked, f"a truncated or damaged zip ({error})") from error
     except MissingColumnError as error:
         raise UnexpectedAnswerError(asked, str(error)) from error
     except UnicodeDecodeError as error:
@@ -129,51 +121,6 @@ def csv_page(
         raise UnexpectedAnswerError(asked, f"a CSV that cannot be parsed ({error})") from error
     except (ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise UnexpectedAnswerError(asked, f"a CSV that cannot be read ({type(error).__name__})") from error
-
-
-class _Columns:
-    """Where the columns that checks and filters use stand; found by name in the header."""
-
-    def __init__(self, asked: Asked, header: bytes) -> None:
-        self._asked = asked
-        if header.count(b",") >= _MOST_COLUMNS:
-            raise UnexpectedAnswerError(asked, f"a CSV of more than {_MOST_COLUMNS} columns")
-        cells = next(csv.reader([header.removeprefix(codecs.BOM_UTF8).decode()]), [])
-        names = [name.strip() for name in cells]
-        if "id" not in names:
-            raise UnexpectedAnswerError(asked, f"a CSV without a column named id ({len(names)} columns)")
-        places = {name: names.index(name) for name in (*_USED, *_REPOSITORY) if name in names}
-        if repeated := [name for name in places if names.count(name) > 1]:
-            raise UnexpectedAnswerError(asked, f"a CSV with more than one column named {repeated[0]}")
-        self.line_break = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-        self._width = len(names)
-        self._names = list(places)
-        # The id's place once more, so that there are at least two, and what is got is a tuple.
-        self._get = itemgetter(*places.values(), places["id"])
-
-    def of(self, rows: list[list[str]]) -> _Cells:
-        """Return the used columns of some rows.
-
-        :raises UnexpectedAnswerError: for a row with more or fewer cells than the header has.
-        """
-        widths = set(map(len, rows))
-        if widths != {self._width}:
-            cells = next(width for width in widths if width != self._width)
-            raise UnexpectedAnswerError(self._asked, f"a CSV row of {cells} cells under {self._width} columns")
-        columns = zip(*map(self._get, rows), strict=True)
-        return _Cells(dict(zip(self._names, columns, strict=False)), len(rows))
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """The cells of some rows by their columns' names."""
-
-    columns: dict[str, tuple[str, ...]]
-    rows: int
-
-    def of(self, *names: str) -> Sequence[str]:
-        """Return the first of these columns that is there, or empty cells."""
-        return next((self.columns[name] for name in names if name in self.columns), ("",) * self.rows)
 
 
 class _Gathered:
@@ -189,7 +136,7 @@ class _Gathered:
         limits: Limits,
     ) -> None:
         self._query = query
-        self._columns = _Columns(query.asked, header)
+        self._columns = Columns(query.asked, header)
         self._treated = treatment.rows(header) if treatment else None
         self._header = self._treated.header(header) if self._treated else header
         self._wanted = wanted
@@ -253,7 +200,7 @@ class _Gathered:
             answer_rows=answer_rows,
         )
 
-    def _take(self, cells: _Cells, ids: list[int], records: list[bytes]) -> None:
+    def _take(self, cells: Cells, ids: list[int], records: list[bytes]) -> None:
         """Take the first rows of some cells: all rows of the next events, in order of id."""
         single = len(set(ids)) == len(ids)
         self._check_rows(cells, ids, records, single)
@@ -279,7 +226,7 @@ class _Gathered:
         self._keep(cells, ids, spans, read, len(kept))
         self._body.write(b"".join(map(self._treated.row, kept) if self._treated else kept))
 
-    def _check_rows(self, cells: _Cells, ids: list[int], records: list[bytes], single: bool) -> None:
+    def _check_rows(self, cells: Cells, ids: list[int], records: list[bytes], single: bool) -> None:
         """Check that no row comes twice: each row of an event has another policy.
 
         :raises RowsShiftedError: if one does.
@@ -292,7 +239,7 @@ class _Gathered:
         if again or len(rows) != len(ids):
             raise self._disorder()
 
-    def _note_ends(self, cells: _Cells, ids: list[int]) -> None:
+    def _note_ends(self, cells: Cells, ids: list[int]) -> None:
         """Note the first and the last key so far, and in the dry-run stream those that share their ids."""
 
         def keys(number: int) -> list[EventKey]:
@@ -313,8 +260,8 @@ class _Gathered:
         self._tail.update(last)
         self._last = last[-1]
 
-    def _wanted_spans(self, wanted: EventFilter, cells: _Cells, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        actions, types, repositories = cells.of("action"), cells.of("package_type"), cells.of(*_REPOSITORY)
+    def _wanted_spans(self, wanted: EventFilter, cells: Cells, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        actions, types, repositories = cells.of("action"), cells.of("package_type"), cells.of(*REPOSITORY)
         names, numbers = cells.of("policy_name"), cells.of("policy_id")
         return [
             (start, end)
@@ -327,7 +274,7 @@ class _Gathered:
             )
         ]
 
-    def _keep(self, cells: _Cells, ids: list[int], spans: list[tuple[int, int]], read: int, rows: int) -> None:
+    def _keep(self, cells: Cells, ids: list[int], spans: list[tuple[int, int]], read: int, rows: int) -> None:
         """Count the events that were read, and those of them that are kept."""
         tally = Tally(read=read, kept=len(spans), rows=rows)
         if spans:

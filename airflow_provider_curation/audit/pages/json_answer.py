@@ -1,7 +1,7 @@
-"""A JSON answer's bytes, checked against limits and decoded, or a named error.
+"""Checks a JSON answer's bytes against the limits and decodes them, or raises a named error.
 
-msgspec checks the syntax of all of an answer, but the text only of the fields it decodes, and it keeps the last of
-members that come twice. The rest is checked here.
+msgspec checks the syntax of a whole answer, but the text of the decoded fields only, and of repeated members it keeps
+the last one. This module checks the rest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from airflow_provider_curation.audit.api.faults import fault_of_web_page
 from airflow_provider_curation.audit.api.messages import looks_like_html, server_message
 from airflow_provider_curation.audit.errors import (
     AnswerTooLargeError,
     Asked,
     CutAnswerError,
-    NotTheApiError,
     UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.limits import Limits
@@ -37,18 +37,19 @@ raw_decoder = msgspec.json.Decoder(RawEnvelope)
 
 _MESSAGE_BYTES: Final = 16 * 1024
 _TEXT_BYTES: Final = 64 * 1024
-#: Bytes of an answer beside its events and its meta; more is not an envelope.
+#: Bytes of an answer besides its events and its meta; with more, it is not an envelope.
 _MOST_OTHER_BYTES: Final = 64 * 1024
 # A string, or a bracket outside of strings.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 def compacted(asked: Asked, answer: bytes, limits: Limits) -> tuple[bytes, int]:
-    """Return an answer in one line, which changes no token, once its size and text are checked; and its objects.
+    """Check an answer's size and text, and return the answer on one line, with every token unchanged.
 
+    :return: the answer, and the number of its objects.
     :raises AnswerTooLargeError: for more bytes or objects than the limits allow.
     :raises UnexpectedAnswerError: for bytes that are not UTF-8.
-    :raises CutAnswerError: for a body that is not whole JSON.
+    :raises CutAnswerError: for a body that is not complete JSON.
     """
     if len(answer) > limits.max_json_bytes:
         raise AnswerTooLargeError(asked, f"JSON of {len(answer)} bytes, {limits.exceeded('max_json_bytes')}")
@@ -63,7 +64,7 @@ def compacted(asked: Asked, answer: bytes, limits: Limits) -> tuple[bytes, int]:
 
 
 def check_text(asked: Asked, body: bytes) -> None:
-    """Check that all of an answer is UTF-8.
+    """Check that the whole answer is UTF-8.
 
     :raises UnexpectedAnswerError: if it is not.
     """
@@ -71,7 +72,7 @@ def check_text(asked: Asked, body: bytes) -> None:
         return
     view, place = memoryview(body), 0
     try:
-        # In parts, since one character may make all of a long text four times as long.
+        # In parts, since one character can make a whole decoded text take four times the memory.
         while place < len(body):
             last = place + _TEXT_BYTES >= len(body)
             place += codecs.utf_8_decode(view[place : place + _TEXT_BYTES], "strict", last)[1]
@@ -84,12 +85,12 @@ def check_text(asked: Asked, body: bytes) -> None:
 def check_members(
     asked: Asked, answer: bytes, data: Sequence[msgspec.Raw] | None, meta: msgspec.Raw, lengths: Sequence[int]
 ) -> None:
-    """Check that no member of the envelope comes twice: the last one would hide what the first one shows.
+    """Check that no member of the envelope is repeated: the last one would hide the first one.
 
-    :param answer: the whole answer in one line.
+    :param answer: the whole answer on one line.
     :param data: its events, ``None`` for null.
     :param lengths: bytes of each event.
-    :raises UnexpectedAnswerError: if one does, or for too much beside data and meta.
+    :raises UnexpectedAnswerError: if one is, or if there is too much besides data and meta.
     """
     events = 4 if data is None else sum(lengths) + max(len(lengths) - 1, 0) + 2
     if len(answer) == len('{"data":,"meta":}') + events + len(meta):
@@ -104,7 +105,9 @@ def check_members(
         known = sum(len(msgspec.json.encode(name)) + 2 + len(member) for name, member in members.items())
         if len(answer) == known + 1:
             return
-    raise UnexpectedAnswerError(asked, "JSON whose members come twice, or more beside data and meta than an envelope")
+    raise UnexpectedAnswerError(
+        asked, "JSON with repeated members, or with more besides data and meta than an envelope"
+    )
 
 
 def check_events(
@@ -119,13 +122,13 @@ def check_events(
     """Check that no event is longer or more deeply nested than the limits allow.
 
     :param lengths: bytes of each event.
-    :param plain: brackets that the known fields of the events account for, or fewer.
-    :param objects: curly brackets that open in the whole answer.
+    :param plain: opening brackets in the known fields of the events, or fewer.
+    :param objects: opening braces in the whole answer.
     :raises AnswerTooLargeError: if one is.
     """
     if lengths and max(lengths) > limits.max_line_bytes:
         raise AnswerTooLargeError(asked, f"an event {limits.exceeded('max_line_bytes')}")
-    # Only brackets beyond those can nest more deeply; as a rule, there are hardly any.
+    # Only additional brackets can nest more deeply, and there are usually hardly any.
     if not _has_more(answer, b"[", plain + limits.max_nesting - objects):
         return
     for raw in raws:
@@ -137,7 +140,7 @@ def check_events(
 def _has_more(text: bytes, byte: bytes, most: int) -> bool:
     """Return whether a rare byte occurs at least ``most`` times.
 
-    ``find`` looks at many bytes at once, ``count`` at one after the other until Python 3.13: for an event's one or two
+    ``find`` examines many bytes at once, ``count`` one after another until Python 3.13: for an event's one or two
     lists, a loop takes less than half the time.
     """
     found, place = 0, -1
@@ -176,10 +179,9 @@ def refuse_json(asked: Asked, body: bytes, error: Exception) -> Exception:
     if not body.strip():
         return CutAnswerError(asked, "200 with an empty body")
     if looks_like_html(body):
-        message = server_message(body[:_MESSAGE_BYTES])
-        return NotTheApiError(asked, "200 with a page of HTML", server_message=message)
+        return fault_of_web_page(asked, body)
     if isinstance(error, msgspec.ValidationError):
-        # An error under 200 is short. Decoding all of a long answer could take any memory.
+        # An error with status 200 is short. Decoding a long answer completely could take any amount of memory.
         message = server_message(body) if len(body) <= _MESSAGE_BYTES else None
         return UnexpectedAnswerError(asked, f"JSON of another form ({error})", server_message=message)
-    return CutAnswerError(asked, f"a body of {len(body)} bytes that is not whole JSON ({error})")
+    return CutAnswerError(asked, f"a body of {len(body)} bytes that is not complete JSON ({error})")

@@ -1,6 +1,6 @@
-"""A JSON answer's bytes, made into a page of checked events or a named error.
+"""Turns a JSON answer's bytes into a page of checked events, or raises a named error.
 
-A page keeps its events as the server's own bytes, and beside them only what the checks need. No event becomes a dict.
+A page keeps its events as the server's own bytes, plus only what the checks need. No event becomes a dict.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Policy(_PolicyName, frozen=True, gc=False):
 
 
 class _EventKey(msgspec.Struct, gc=False):
-    """What the checks and counts of an unfiltered page need."""
+    """The fields that the checks and counts of an unfiltered page need."""
 
     id: int
     created_at: str
@@ -68,12 +68,12 @@ class _EventKey(msgspec.Struct, gc=False):
 
 
 class _PlainKey(_EventKey, gc=False):
-    #: A set, so that a policy name that an event has twice is there once.
+    #: A set, so that a policy name counts once per event.
     policies: set[_PolicyName] | None = None
 
 
 class _FullKey(_EventKey, gc=False):
-    """What filters, and the checks of the dry-run stream, need as well."""
+    """The additional fields that filters and the checks of the dry-run stream need."""
 
     curated_repository_name: str | None = None
     policies: list[_Policy] | None = None
@@ -103,13 +103,13 @@ def json_page(
 ) -> Page:
     """Check a JSON answer and return its page.
 
-    :param query: what was asked, in ascending order of id.
-    :param answer: the body, decompressed.
-    :param wanted: which events to keep; ``None`` keeps every one.
-    :param overlaps: the first event is the last one of the page before, and left out of the body.
+    :param query: the request, in ascending order of id.
+    :param answer: the decompressed body.
+    :param wanted: which events to keep; ``None`` keeps all.
+    :param overlaps: the first event is the last one of the page before, and is left out of the body.
     :param treatment: what alters the events' bytes; ``None`` keeps them as they are.
-    :param marked: list the marks of the events that were read and kept.
-    :raises UnexpectedAnswerError: for a body that is JSON, but not the envelope, or not UTF-8.
+    :param marked: also list the marks of the events that were read and kept.
+    :raises UnexpectedAnswerError: for JSON that is not the envelope, or bytes that are not UTF-8.
     :raises ContradictoryAnswerError: for counts in ``meta`` that the answer's own events contradict.
     :raises AnswerTooLargeError: for an answer that exceeds a limit.
     :raises CutAnswerError: for a body that ends early.
@@ -135,7 +135,7 @@ def json_page(
         tally = _tally(query, keys)
         tally.read = count - skip
         events = [treatment.event(bytes(raw)) for raw in raws] if treatment else raws
-        # The empty event at the end gives the last line its break.
+        # The empty event at the end adds the last line's break.
         body = body_of(b"\n".join([*events, b""]) if events else b"")
     page = make_page(event_keys, meta.total_count, tally, body, count)
     return replace(page, read=read, kept=_marks(keys)) if marked else page
@@ -146,12 +146,12 @@ def _checked(
 ) -> tuple[Sequence[_EventKey], Sequence[msgspec.Raw], _Meta]:
     """Return the events' keys, the events' bytes and the meta of an answer that does not contradict itself.
 
-    :param full: decode what filters, and the checks of the dry-run stream, need as well.
+    :param full: also decode the fields that filters and the checks of the dry-run stream need.
     """
     asked = query.asked
     answer, objects = compacted(asked, answer, limits)
     keys: Sequence[_EventKey]
-    # The keys go first: what is not an event ends here, before there is an object for each of it.
+    # Keys first: an answer without events ends here, before one object per element is created.
     if full:
         keys = decode(asked, answer, limits, _full_decoder.decode).data or []
     else:
@@ -163,7 +163,7 @@ def _checked(
     raws = envelope.data or []
     lengths = list(map(len, raws))
     check_members(asked, answer, envelope.data, envelope.meta, lengths)
-    # Each event, the list of its policies, and these.
+    # Each event, its list of policies, and each policy.
     plain = len(keys) + sum([1 + len(key.policies) for key in keys if key.policies is not None])
     check_events(asked, raws, lengths, plain, answer, objects, limits)
     _check_counts(query, meta, len(keys))
@@ -171,9 +171,9 @@ def _checked(
 
 
 def _check_counts(query: Query, meta: _Meta, events: int) -> None:
-    """Check what the answer counts against the events in it.
+    """Compare the answer's counts with its events.
 
-    :raises ContradictoryAnswerError: for fewer events in the window than there are here, or another number here.
+    :raises ContradictoryAnswerError: if the window has fewer events than the answer, or the answer another number.
     """
     if meta.total_count is not None and meta.total_count < events:
         problem = f"total_count {meta.total_count} beside {events} events"
@@ -185,7 +185,7 @@ def _check_counts(query: Query, meta: _Meta, events: int) -> None:
 
 
 def _tally(query: Query, keys: Sequence[_EventKey]) -> Tally:
-    """Count events that are kept."""
+    """Return the counts of the kept events."""
     tally = Tally(kept=len(keys), rows=len(keys))
     tally.actions.update([key.action for key in keys])
     _count(tally.package_types, [key.package_type for key in keys])
@@ -202,15 +202,15 @@ def _marks(keys: Sequence[_EventKey]) -> Sequence[EventMark]:
 
 
 def _check_keys(query: Query, keys: Sequence[_EventKey]) -> list[EventKey]:
-    """Return the keys of the events at a page's ends, or of all of them in the dry-run stream.
+    """Return the keys of a page's first and last event, or of all events in the dry-run stream.
 
-    They must ascend: by id, and in the dry-run stream once for each id and policy.
+    Ids must ascend, each once; in the dry-run stream, each pair of id and policy must occur once.
     """
     if not query.dry_run:
         ids = [key.id for key in keys]
         if ids != sorted(set(ids)):
             raise RowsShiftedError(query.asked, "events that are not in ascending order of id, each once")
-        # Ids that ascend, each once, tie with none: the ends are all that a page needs of them.
+        # No two events share an id, so a page needs only the first and the last one.
         return [(number, ()) for number in ids[:1] + ids[1:][-1:]]
     full = cast("Sequence[_FullKey]", keys)
     event_keys = list(map(_event_key, full))
@@ -225,7 +225,7 @@ def _event_key(key: _EventKey) -> EventKey:
 
 
 def _policy_names(keys: Sequence[_EventKey]) -> list[str | None]:
-    """Return the names of each event's policies, each once an event."""
+    """Return the names of each event's policies, each name once per event."""
     policies = [key.policies for key in keys if key.policies]
     if policies and not isinstance(policies[0], set):
         return [name for each in policies for name in {policy.policy_name for policy in each}]

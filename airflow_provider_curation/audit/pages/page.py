@@ -1,4 +1,4 @@
-"""A page: one verified answer, its events as the server's own bytes in a spooled file, and what they add up to."""
+"""A page: one verified answer, with its events as the server's own bytes in a spooled file, and their counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_curation.audit.api.query import Query
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH
-from airflow_provider_curation.audit.errors import Asked, UnexpectedAnswerError, WorkerResourceError
+from airflow_provider_curation.audit.errors import Asked, RowsShiftedError, UnexpectedAnswerError, WorkerResourceError
 from airflow_provider_curation.audit.ids_digest import IdsDigest
 from airflow_provider_curation.audit.window import format_utc
 
@@ -32,13 +32,13 @@ EventKey = tuple[int, tuple[str, ...]]
 
 
 class EndInclusiveError(UnexpectedAnswerError):
-    """The server gave an event of the very second at which the window ends: its end is inclusive."""
+    """The server returned an event of the second at which the window ends: it treats the end as inclusive."""
 
     retry_task = False
 
 
 class EventMark(NamedTuple):
-    """Where an event stands: its id, and its ``created_at`` as the server wrote it."""
+    """An event's id, and its ``created_at`` as the server wrote it."""
 
     id: int
     created_at: str
@@ -46,9 +46,9 @@ class EventMark(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a run of events holds: events read, events and rows kept, and what the kept events are.
+    """The counts of some consecutive events: events read, and the kept events and their rows.
 
-    :param policies: events by the name of each policy that affected them, so that their sum is not the events'.
+    :param policies: events by the name of each policy that affected them, so the sum can exceed the number of events.
     :param ids: digest of the kept events' ids; in the dry-run stream, of their ids and policies.
     """
 
@@ -63,7 +63,7 @@ class Tally:
     ids: IdsDigest = field(default_factory=IdsDigest)
 
     def add(self, other: Tally) -> None:
-        """Count in a run of events that follows this one.
+        """Add the counts of the events that follow these.
 
         :raises UnexpectedAnswerError: for more different names than memory should hold.
         """
@@ -90,16 +90,16 @@ class Tally:
 class Page:
     """One verified answer.
 
-    :param count: events in the answer that are whole, the one that overlaps the page before included.
+    :param count: complete events in the answer, including the one that overlaps the page before.
     :param first: the key of the first event; ``None`` on an empty page.
     :param last: the key of the last event.
-    :param head: the keys that share the first one's id: several only in the dry-run stream.
-    :param tail: the keys that share the last one's id.
-    :param total: the server's ``total_count``, if it gave one.
-    :param tally: what ``body`` holds.
-    :param body: the wanted events' own bytes, one event (JSON) or row (CSV) a line, the overlapping event left out.
-    :param read: every event of the answer but the overlapping one; only where it was asked for.
-    :param kept: the events of ``body``, in its order; only where it was asked for.
+    :param head: the keys with the first one's id; several only in the dry-run stream.
+    :param tail: the keys with the last one's id.
+    :param total: the server's ``total_count``, if it returned one.
+    :param tally: the counts of ``body``.
+    :param body: the wanted events' own bytes, one event (JSON) or row (CSV) per line, without the overlapping event.
+    :param read: every event of the answer except the overlapping one; empty unless requested.
+    :param kept: the events of ``body``, in its order; empty unless requested.
     """
 
     count: int
@@ -114,12 +114,12 @@ class Page:
     kept: Sequence[EventMark] = ()
 
     def lines(self) -> Iterator[bytes]:
-        """Give the body's lines, each with its line break."""
+        """Yield the body's lines, each with its line break."""
         self.body.seek(0)
         yield from self.body
 
     def chunks(self, size: int = 128 * 1024) -> Iterator[bytes]:
-        """Give the body's bytes in pieces of at most ``size``."""
+        """Yield the body's bytes in pieces of at most ``size``."""
         self.body.seek(0)
         while chunk := self.body.read(size):
             yield chunk
@@ -128,7 +128,7 @@ class Page:
 def make_page(
     keys: Sequence[EventKey], total: int | None, tally: Tally, body: IO[bytes], count: int | None = None
 ) -> Page:
-    """Return the page of these keys, in order: all of the answer's ``count``, or at least its first and last ones."""
+    """Return the page of these keys, in order; if not all ``count`` are given, then at least the first and the last."""
     if not keys:
         return Page(0, None, None, frozenset(), frozenset(), total, tally, body)
     first, last = keys[0], keys[-1]
@@ -148,7 +148,7 @@ def check_times(query: Query, times: Sequence[str]) -> None:
     """Check that the events' ``created_at`` are RFC 3339 times inside the window.
 
     :raises EndInclusiveError: for an event at the window's end.
-    :raises UnexpectedAnswerError: for an event outside the window, so that the server did not follow the bounds.
+    :raises UnexpectedAnswerError: for an event outside the window: the server ignored the bounds.
     """
     if not times:
         return
@@ -162,12 +162,21 @@ def check_times(query: Query, times: Sequence[str]) -> None:
     if window.start <= first and last < window.end:
         return
     if window.start <= first and last - window.end < _SECOND:
-        raise EndInclusiveError(query.asked, "an event created at the window's very end, which should not be in it")
+        raise EndInclusiveError(query.asked, "an event created at the window's end, which is exclusive")
     raise UnexpectedAnswerError(query.asked, "events that were created outside the window")
 
 
+def check_overlap(asked: Asked, page: Page, following: Page) -> None:
+    """Check that a page begins with the last event of the page before.
+
+    :raises RowsShiftedError: if it does not: rows shifted, and following the offset would lose or repeat events.
+    """
+    if following.first != page.last or following.head & page.tail != {page.last}:
+        raise RowsShiftedError(asked, "a page that does not begin with the last event of the page before")
+
+
 def second_of(created_at: str) -> str:
-    """Return an event's time as ``2026-03-09T14:51:03Z``, as servers usually write it: text order is time order.
+    """Return an event's time as ``2026-03-09T14:51:03Z``, the way servers usually write it, which sorts by time.
 
     :param created_at: a time that :func:`check_times` has checked.
     """
@@ -178,9 +187,9 @@ def second_of(created_at: str) -> str:
 
 @contextmanager
 def worker_faults_named(asked: Asked) -> Iterator[None]:
-    """Name what the worker lacks.
+    """Turn a lack of memory or temporary disk space into a named error.
 
-    :raises WorkerResourceError: if memory or temporary disk space runs out inside.
+    :raises WorkerResourceError: if one of them runs out inside.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where a page's events wait until they are used: in memory while they are few, else on the worker's disk."""
+"""Keeps a page's events until they are used: in memory while there are few, otherwise on the worker's disk."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import tempfile
 import threading
 from typing import IO, Final, cast
 
-#: Bytes of a page that is still being written which are kept in memory; a longer one goes to a temporary file.
+#: Bytes in memory of a page that is still being written; a longer one goes to a temporary file.
 SPOOL_BYTES: Final = 256 * 1024
-#: Bytes of all complete pages together that are kept in memory; further pages go to temporary files.
+#: Bytes in memory of all complete pages together; further pages go to temporary files.
 MEMORY_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -33,7 +33,7 @@ class _Memory:
 
 
 class _MemoryBody(io.BytesIO):
-    """A page's events in memory that was reserved for them; closing or dropping the body gives the memory back."""
+    """A page's events in reserved memory; closing or dropping the body releases the memory."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -49,12 +49,12 @@ _memory = _Memory()
 
 
 def new_body() -> IO[bytes]:
-    """Return an empty file for a page's events: in memory while small, else on the worker's disk."""
+    """Return an empty file for a page's events: in memory while it is small, then on the worker's disk."""
     return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
 def body_of(content: bytes) -> IO[bytes]:
-    """Return a file of a page's events: in memory while few pages wait to be used, else on the worker's disk."""
+    """Return a file with a page's events: in memory while few pages wait to be used, otherwise on the worker's disk."""
     if _memory.take(len(content)):
         return _MemoryBody(content)
     body = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - the page closes it

@@ -18,7 +18,7 @@ from airflow_provider_curation.audit.errors import (
     IncompleteExportError,
     RowsShiftedError,
 )
-from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page, Tally
+from airflow_provider_curation.audit.pages.page import EndInclusiveError, Page, Tally, check_overlap
 from airflow_provider_curation.audit.reading.counts import WindowCounts
 from airflow_provider_curation.audit.reading.prefetch import Prefetch, Requests, page_size
 from airflow_provider_curation.audit.reading.slices import Slice, SlicePlan
@@ -237,13 +237,13 @@ class WindowReader:
         else:
             self._fit_plan(part, pages, place)
             following = self._prefetch.page(part, place)
-        _check_overlap(part, pages[-1], following)
+        check_overlap(Asked(AUDIT_PATH, part.window, "the rows of two pages"), pages[-1], following)
         # Without a total, the overlap alone, twice, is the end; with one, a page may have come back short.
         for _ in range(1, 2 if total is None else _READINGS):
             if following.count > 1:
                 return following
             following = self._prefetch.page(part, place)
-            _check_overlap(part, pages[-1], following)
+            check_overlap(Asked(AUDIT_PATH, part.window, "the rows of two pages"), pages[-1], following)
         if total is not None and following.count < 2:
             asked = Asked(AUDIT_PATH, part.window, f"offset {place}")
             raise RowsShiftedError(asked, "an end of the rows before as many were read as the server counted")
@@ -268,13 +268,3 @@ class WindowReader:
             self._prefetch.drop(part)
             part.forget_totals()
         self.counts.count_before(self._requests.count_all)
-
-
-def _check_overlap(part: Slice, page: Page, following: Page) -> None:
-    """Compare a page's first event with the last one of the page before.
-
-    :raises RowsShiftedError: if they differ, so that rows moved under the offset.
-    """
-    asked = Asked(AUDIT_PATH, part.window, "the rows of two pages")
-    if following.first != page.last or following.head & page.tail != {page.last}:
-        raise RowsShiftedError(asked, "a page that does not begin with the last event of the page before")

@@ -27,6 +27,7 @@ from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages import csv_blocks as module
 from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, CsvPage, csv_page
 from airflow_provider_curation.audit.pages.page import EndInclusiveError, EventMark
+from airflow_provider_curation.audit.pages.page_body import SPOOL_BYTES
 from airflow_provider_curation.audit.window import Window
 
 #: Machines that run other tests beside these are slow.
@@ -460,7 +461,7 @@ def test_times_are_held_against_the_window(time: str, kind: type[RequestError], 
 
 
 def test_the_incomplete_member_is_told_by_its_name() -> None:
-    with pytest.raises(IncompleteCsvError, match="not all events fit"):
+    with pytest.raises(IncompleteCsvError, match="does not hold all events"):
         page_of(QUERY, zipped(written(COLUMNS, [row(1)]), "audit_packages_incomplete.csv"))
 
 
@@ -575,6 +576,7 @@ def test_any_content_is_a_page_or_a_named_error(content: bytes) -> None:
 def test_a_page_beyond_the_spools_size_is_whole() -> None:
     rows = [row(number, reason="é" * 300) for number in range(6000)]
     page = page_of(QUERY, answer(rows))
+    assert len(body(page)) > 4 * SPOOL_BYTES
     assert page.header + body(page) == written(COLUMNS, rows)
     assert body(page) == body(page)
 

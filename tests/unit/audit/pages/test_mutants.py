@@ -16,7 +16,8 @@ from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.csv_page import AnswerEnd, csv_page
 from airflow_provider_curation.audit.pages.json_page import json_page
 from airflow_provider_curation.audit.pages.page import Page
-from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment
+from airflow_provider_curation.audit.pseudonyms import Pseudonymizer
+from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window
 from tests.support.effort import effort
 from tests.support.keys import PSEUDONYM_KEY
