@@ -1,4 +1,4 @@
-"""The transfer: each DAG run's window of audit events, as one object in S3, and a manifest of it."""
+"""The transfer: exports each DAG run's window of audit events to one object in S3, with a manifest."""
 
 from __future__ import annotations
 
@@ -42,42 +42,42 @@ OnExpired = Literal["fail", "skip", "warn"]
 class CurationAuditToS3Operator(BaseOperator):
     """Exports the audit events of a window to S3: complete and verified, or not at all.
 
-    The window is ``start`` and ``end``, else the run's data interval. The object appears once the events in it are as
-    many as the server counted before and after reading; its manifest, ``<s3_prefix>/_manifests/<s3_key>.json``,
-    after the object.
+    The window is ``start`` and ``end``, or else the run's data interval. The object appears only if it has as many
+    events as the server counted before and after reading. Its manifest, ``<s3_prefix>/_manifests/<s3_key>.json``, is
+    written after the object.
 
     :param s3_bucket: the bucket; leave it out if ``s3_key`` is a full ``s3://`` URL. (templated)
-    :param s3_prefix: the archive's root: manifests lie in ``_manifests/`` and seals in ``_seals/`` below it. Empty: the
-        bucket itself. (templated)
+    :param s3_prefix: the archive's root, with manifests in ``_manifests/`` and seals in ``_seals/`` below it; empty for
+        the bucket itself. (templated)
     :param s3_key: the key below ``s3_prefix``: Jinja first, then the fields ``{instance}``, ``{stream}``, ``{start}``,
         ``{end}`` (UTC datetimes, with formats such as ``{start:%Y-%m-%d}``), ``{suffix}`` and ``{file_format}``. A full
-        ``s3://`` URL must lie below ``s3_prefix``, too. (templated)
-    :param file_format: ``jsonl``, one event a line in the server's own bytes; ``csv``, the server's own rows; or
+        ``s3://`` URL must also be below ``s3_prefix``. (templated)
+    :param file_format: ``jsonl``, one event per line in the server's own bytes; ``csv``, the server's own rows; or
         ``parquet``, typed columns for query engines (needs the extra ``parquet``).
     :param compression: jsonl: ``gzip`` (default), ``zip``, ``zstd`` or ``none``; csv: ``zip`` (default) or
         ``gzip``; parquet: its own.
-    :param start: first moment of the window, inclusive: an aware datetime or ISO 8601 string. (templated)
+    :param start: start of the window, inclusive: an aware datetime or ISO 8601 string. (templated)
     :param end: end of the window, exclusive. (templated)
     :param dry_run: export one event per dry-run policy, instead of real events.
-    :param actions: keep events with these actions only; shell patterns, as in the other filters. (templated)
-    :param package_types: keep events of these package types only. (templated)
-    :param repositories: keep events of these curated repositories only. (templated)
-    :param policies: keep events that one of these policies, by name or id, affected. (templated)
-    :param settle_time: how long after the window's end it is read at the earliest, since events can appear late.
+    :param actions: keep only events with these actions; shell patterns, as in the other filters. (templated)
+    :param package_types: keep only events of these package types. (templated)
+    :param repositories: keep only events of these curated repositories. (templated)
+    :param policies: keep only events that one of these policies, by name or id, affected. (templated)
+    :param settle_time: how long to wait after the window's end before reading it, since events can appear late.
     :param retention: how long the server remembers events.
     :param on_expired: what to do with a window that begins before that: ``fail``, ``skip`` the task, or ``warn``.
-    :param allow_shrink: let an export replace an object that holds more events, another window, or the same window with
+    :param allow_shrink: let an export replace an object that has more events, another window, or the same window with
         other filters or another treatment of personal data.
-    :param replace: let an export replace an object; ``False`` makes every re-run of an exported window fail.
-    :param pseudonymize: personal fields, of ``("username", "user_mail")``, to replace by tokens: a keyed HMAC of the
-        value, so that the same person always has the same token. The manifest says so.
+    :param replace: let an export replace an object; with ``False``, every re-run of an exported window fails.
+    :param pseudonymize: which of ``("username", "user_mail")`` to replace with tokens: a keyed HMAC of the value, so
+        the same person always has the same token. The manifest records it.
     :param pseudonym_conn_id: connection whose password is the key of the tokens. (templated)
-    :param csv_safe: csv: put a ``'`` before cells that a spreadsheet would take for a formula. The manifest says so.
+    :param csv_safe: csv: put a ``'`` before cells that a spreadsheet would read as a formula. The manifest records it.
     :param signing_conn_id: connection whose key signs the manifest, see
         :func:`airflow_provider_curation.hooks.signing.signer_of_connection`. (templated)
     :param object_lock_mode: ``GOVERNANCE`` or ``COMPLIANCE``: object and manifest cannot be deleted for a time.
-    :param object_lock_retain_until: until when: a moment, or a timedelta after the window's end. (templated)
-    :param object_lock_legal_hold: object and manifest cannot be deleted until the hold is taken off.
+    :param object_lock_retain_until: until when: a datetime, or a timedelta after the window's end. (templated)
+    :param object_lock_legal_hold: object and manifest cannot be deleted until the hold is removed.
     :param encrypt: have S3 encrypt with its own keys (SSE-S3); for KMS see ``s3_extra_args``.
     :param acl_policy: canned ACL of object and manifest.
     :param s3_extra_args: extra arguments of boto3's upload, such as ``{"ServerSideEncryption": "aws:kms", ...}``.
@@ -88,7 +88,8 @@ class CurationAuditToS3Operator(BaseOperator):
         ``events``, ``rows``, ``bytes``, ``sha256``, ``actions`` (events by action), ``uploaded`` (``False`` if
         the object was there already, byte for byte), ``summary`` (a sentence for people); the outlets' assets carry
         the same.
-    :raises CurationAuditError: its subclasses name the fault; those that a retry cannot mend end the task without one.
+    :raises CurationAuditError: its subclasses name the fault; those that a retry cannot repair end the task without
+        one.
     """
 
     template_fields: Sequence[str] = (
@@ -202,26 +203,26 @@ class CurationAuditToS3Operator(BaseOperator):
             try:
                 return self._execute(context)
             except ExpiredWindowError as error:
-                # It may also have expired while it was waited for or read.
+                # It may also have expired while the task waited or read.
                 if self.on_expired != "skip":
                     raise
                 raise AirflowSkipException(f"{error} It is skipped (on_expired='skip').") from None
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Go on after the window has settled."""
+        """Continue after the window has settled."""
         return self.execute(context)
 
     def _execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_curation.transfers.planning import new_job
 
-        # `_stop` is made before there is anything to stop, so that on_kill finds the same one.
+        # Create `_stop` before there is anything to stop, so that on_kill finds the same one.
         job = new_job(self, context, self._stop)
         self._show(job)
         self._wait_until_settled(job.plan.window)
         return self._announce(context, job.target, job.run())
 
     def _show(self, job: ExportJob) -> None:
-        """Put the run's window and key into the rendered fields, in place of what they were made from."""
+        """Replace the rendered fields with the run's actual window and key."""
         self.start, self.end = format_utc(job.plan.window.start), format_utc(job.plan.window.end)
         self.s3_key = job.target.uri if self.s3_key.startswith("s3://") else job.relative_key
 
@@ -245,7 +246,7 @@ class CurationAuditToS3Operator(BaseOperator):
                 raise StoppedError(f"The task was stopped while it waited for {window} to settle.")
 
     def _announce(self, context: Context, target: S3Object, exported: Exported) -> dict[str, Any]:
-        """Return the result, and give it to the outlets' assets and the links."""
+        """Return the result, and pass it to the outlets' assets and the links."""
         manifest = exported.manifest
         result: dict[str, Any] = {
             "uri": target.uri,

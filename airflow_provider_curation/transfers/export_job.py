@@ -1,6 +1,6 @@
-"""One export, from a plan to a manifest: compare with what is there, read the window, upload it, write what it holds.
+"""Runs one export: compares the plan with the existing object, reads the window, uploads it and writes the manifest.
 
-It knows neither Airflow nor boto: the operator gives it a plan, a place and a way to read the window.
+It uses neither Airflow nor boto: the operator passes it a plan, a target and a way to read the window.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COMPARED_BYTES: Final = 1 << 20
 
 
 class NewExport(Protocol):
-    """Makes one try at reading the planned window."""
+    """Starts one try at reading the planned window."""
 
     def __call__(
         self,
@@ -60,7 +60,7 @@ class Exported:
     """The outcome of an export.
 
     :param manifest: the facts of the manifest that S3 has now.
-    :param uploaded: ``False`` if the object was there already, byte for byte.
+    :param uploaded: ``False`` if an identical object already existed.
     """
 
     manifest: Mapping[str, Any]
@@ -71,14 +71,14 @@ class Exported:
 class ExportJob:
     """One export.
 
-    :param plan: what is exported.
-    :param target: where it goes.
+    :param plan: what to export.
+    :param target: where to export it.
     :param relative_key: the object's key below the archive's root.
-    :param new_export: makes one try at reading the window.
-    :param maker: what the manifest says of who exports: ``settle_seconds``, ``airflow_version``, ``dag_run``.
+    :param new_export: starts one try at reading the window.
+    :param maker: what the manifest says about who exports: ``settle_seconds``, ``airflow_version``, ``dag_run``.
     :param stop: ends the export at its next step, with nothing of it left in S3.
     :param retention: how long the server remembers events.
-    :param read_expired: read what is left of a window that the server may have forgotten in part.
+    :param read_expired: read what is left of a window that the server may have partly forgotten.
     :param replace: let the export replace an object.
     :param allow_shrink: let it replace evidence that it does not contain.
     :param signer: signs the manifest.
@@ -103,22 +103,22 @@ class ExportJob:
         :raises ObjectExistsError: if there is an object, and ``replace`` is false.
         :raises ArchiveError: if S3 has no such bucket, does not accept the credentials, or fails.
         :raises ExportUnderWayError: if another export of the window is running.
-        :raises ShrinkError: if the export would replace evidence by less, or by something else.
+        :raises ShrinkError: if the export would replace evidence with less, or with something else.
         :raises StoppedError: if ``stop`` was set.
-        :raises CurationAuditError: its other subclasses, for what goes wrong on the way.
+        :raises CurationAuditError: other subclasses, for other faults.
         """
         target, plan = self.target, self.plan
         self.log.info("Exporting %s of %s to %s", plan.stream, plan.window, target.uri)
         target.check()
         present = target.present()
         if present.size is not None and not self.replace:
-            raise ObjectExistsError(f"{target.uri} exists already, and replace=False keeps it.")
+            raise ObjectExistsError(f"{target.uri} already exists, and replace=False keeps it.")
         if not self.allow_shrink:
             check_replacement(present, plan)
         present = target.read_back(present)
         if before := self._unchanged(present):
             self.log.info(
-                "%s holds these %s events already, byte for byte: nothing is uploaded.", target.uri, before["events"]
+                "%s already holds these %s events, byte for byte: nothing is uploaded.", target.uri, before["events"]
             )
             shielded(lambda: target.end_leftovers(self.stop), self.stop)
             return Exported(before, uploaded=False)
@@ -129,10 +129,10 @@ class ExportJob:
         return self.new_export(stop=self.stop, check=check, retention=retention)
 
     def _unchanged(self, present: Present) -> Mapping[str, Any] | None:
-        """Return the manifest of what is there, if exporting the window again gives the same bytes.
+        """Return the manifest of the existing object, if exporting the window again produces the same bytes.
 
-        It costs one reading of the window, which ends early once the server's count differs from the manifest's. The
-        object itself has been read back by then.
+        This reads the window once, and stops early if the server's count differs from the manifest's. The object itself
+        has already been read back.
         """
         before = present.manifest
         if before is None or not may_be_unchanged(present, self.plan):
@@ -149,12 +149,12 @@ class ExportJob:
         except IncompleteExportError:
             # The export itself tries again.
             return None
-        # What the filters leave out does not change the bytes, but the counts that the manifest states.
+        # Events that the filters leave out change the counts in the manifest, but not the bytes.
         same_counts = export.reader.reconciled and export.tally.read == before.facts["events_read"]
         return before.facts if same_counts and export.object.sha256 == before.facts["sha256"] else None
 
     def _export(self, present: Present) -> Manifest:
-        """Read, upload and describe the window; whatever fails before the manifest is written leaves nothing."""
+        """Read and upload the window, and write its manifest; a failure before that leaves nothing behind."""
         started = time.monotonic()
         target, plan = self.target, self.plan
 
@@ -199,7 +199,7 @@ class ExportJob:
         return sign(Purpose.MANIFEST, subjects, signer, datetime.now(timezone.utc))
 
     def _is_signed(self, stored: StoredManifest, signer: Signer) -> bool:
-        """Return whether a manifest has a signature of this very key."""
+        """Return whether this key has signed a manifest."""
         ring = KeyRing((TrustedKey(signer.public_key, "that signs"),))
         subjects = manifest_subjects(self.relative_key, stored.facts["sha256"], stored.sha256)
         return check_signature(self.target.signature(), ring, Purpose.MANIFEST, subjects).counts
@@ -213,7 +213,7 @@ class ExportJob:
 
 
 def held_by(export: WindowExport) -> Held:
-    """Return what the object of an export holds, once its window has been read."""
+    """Return the contents of an export's object, once its window has been read."""
     tally = export.tally
     return Held(tally.kept, tally.actions, tally.package_types, tally.ids)
 

@@ -1,6 +1,6 @@
-"""From an operator's arguments to an export that can run; everything that can be wrong with them is found here.
+"""Turns an operator's arguments into an export that can run, and raises an error for anything wrong with them.
 
-No request is made yet, except one to S3 where a bucket must have Object Lock.
+It sends no request, except one to S3 if the bucket must have Object Lock.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from airflow_provider_curation.audit.evidence.keys import PrivateKey
 from airflow_provider_curation.audit.evidence.replacement import Plan
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.filters import EventFilter
+from airflow_provider_curation.audit.pseudonyms import Pseudonymizer, check_fields
 from airflow_provider_curation.audit.retention import check_remembered, forgotten
-from airflow_provider_curation.audit.treatment import Pseudonymizer, Treatment, check_fields
+from airflow_provider_curation.audit.treatment import Treatment
 from airflow_provider_curation.audit.window import Window, check_duration
 from airflow_provider_curation.compat import airflow_version
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
@@ -32,7 +33,7 @@ from airflow_provider_curation.transfers.export_job import ExportJob
 
 
 class Arguments(Protocol):
-    """What an export is made of, under the names of ``CurationAuditToS3Operator``, once templates are rendered."""
+    """The arguments of an export, with the names of ``CurationAuditToS3Operator`` and rendered templates."""
 
     s3_bucket: str | None
     s3_prefix: str
@@ -75,10 +76,10 @@ def new_job(arguments: Arguments, context: Mapping[str, Any], stop: threading.Ev
 
     :param context: the task's context, whose data interval is the window if ``start`` and ``end`` are not given.
     :param stop: ends the export when it is set.
-    :raises InvalidArgumentError: for an argument that cannot be used; the message names it.
+    :raises InvalidArgumentError: for an invalid argument; the message names it.
     :raises UndefinedWindowError: if there is no window.
     :raises ExpiredWindowError: if the server may have forgotten a part of the window, unless ``on_expired="warn"``.
-    :raises ObjectLockError: if the object is to be locked, and the bucket has no Object Lock.
+    :raises ObjectLockError: if the object should be locked, but the bucket has no Object Lock.
     """
     check_duration(arguments.settle_time, "settle_time")
     check_duration(arguments.retention, "retention")
@@ -126,11 +127,11 @@ def new_job(arguments: Arguments, context: Mapping[str, Any], stop: threading.Ev
 
 
 def _refuse_one_key_for_both(treatment: Treatment, signer: Signer | None) -> None:
-    """Refuse a signing key as the key of pseudonyms: whoever may compute pseudonyms could sign."""
+    """Refuse the signing key as the key of pseudonyms: whoever can compute pseudonyms could sign."""
     pseudonymizer = treatment.pseudonymizer
     if pseudonymizer and isinstance(signer, PrivateKey) and signer.is_held_by(pseudonymizer.key.value):
         raise InvalidArgumentError(
-            "pseudonym_conn_id and signing_conn_id hold the same key. Use a key of its own for pseudonyms, such as the "
+            "pseudonym_conn_id and signing_conn_id hold the same key. Use a separate key for pseudonyms, such as the "
             'output of: python -c "import secrets; print(secrets.token_urlsafe(32))"'
         )
 
@@ -140,7 +141,7 @@ def stream(arguments: Arguments) -> str:
 
 
 def file_format(arguments: Arguments) -> FileFormat:
-    """Return how the object is written, once the arguments that are one of a few words have been checked."""
+    """Return the object's format, after checking the arguments that take one of a few words."""
     if arguments.on_expired not in ("fail", "skip", "warn"):
         raise InvalidArgumentError(f"on_expired={arguments.on_expired!r} is unknown; it is one of fail, skip, warn.")
     if arguments.csv_safe and arguments.file_format != "csv":
@@ -149,7 +150,7 @@ def file_format(arguments: Arguments) -> FileFormat:
 
 
 def location(arguments: Arguments, window: Window, form: FileFormat) -> Location:
-    """Return where the object of a window goes."""
+    """Return the location of a window's object."""
     fields = {
         "instance": arguments.hook.instance,
         "stream": stream(arguments),
@@ -187,9 +188,9 @@ def _treatment(arguments: Arguments) -> Treatment:
 
 
 def _has_expired(arguments: Arguments, window: Window, now: datetime) -> bool:
-    """Refuse a window of which the server may have forgotten a part: its silence would look like no events.
+    """Refuse a window that the server may have partly forgotten, since that would look like a lack of events.
 
-    :return: whether it is such a window, and read anyway.
+    :return: whether it is such a window, but should be read anyway.
     """
     if arguments.on_expired != "warn":
         check_remembered(window, arguments.retention, now)
@@ -201,7 +202,7 @@ def _has_expired(arguments: Arguments, window: Window, now: datetime) -> bool:
 
 
 def _maker(arguments: Arguments, context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a manifest says of who exports; outside of Airflow's runs there is no DAG run."""
+    """Return what a manifest says about who exports; outside Airflow's runs, there is no DAG run."""
     task_instance = context.get("ti")
     names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
     return {

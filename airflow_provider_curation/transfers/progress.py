@@ -16,7 +16,7 @@ _SECONDS = 10.0
 
 
 class ProgressLog:
-    """Logs how far an export is, every ten seconds while it lasts, also while the server or S3 lets it wait."""
+    """Logs an export's progress every ten seconds while it runs, even while it waits for the server or S3."""
 
     def __init__(self, export: WindowExport, log: Any, seconds: float = _SECONDS) -> None:
         self._export = export
@@ -41,9 +41,9 @@ class ProgressLog:
             self._log.info("%s", self.line())
 
     def line(self) -> str:
-        """Return one line: events so far, of how many, events a second, bytes, and the time left.
+        """Return one line: events so far, of how many, events per second, bytes, and the time left.
 
-        While the server does not answer, the line says since when, why, and when it is asked again.
+        While the server does not answer, the line says since when, why, and when the next request is sent.
         """
         export = self._export
         elapsed = max(time.monotonic() - self._started, 1e-3)

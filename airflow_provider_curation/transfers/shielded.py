@@ -1,7 +1,7 @@
-"""Work that an exception from a signal's handler cannot cut in the middle of a call to S3.
+"""Protects work from exceptions that a signal handler raises in the middle of a call to S3.
 
-Airflow ends a task by an exception that it raises in the main thread, wherever that is: its time-outs on every version,
-SIGTERM on Airflow 2. S3 may carry out a call that is cut in this way, after everything has been cleaned up.
+To end a task, Airflow raises an exception in the main thread, wherever that is: for time-outs on every version, for
+SIGTERM on Airflow 2. S3 could still carry out a call that was interrupted this way, after everything was cleaned up.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def shielded(work: Callable[[], _T], stop: threading.Event, patience: float = 60.0) -> _T:
-    """Do work in a thread of its own, and return what it returns; an exception that is raised here meanwhile stops it.
+    """Run work in a separate thread and return its result; an exception that is raised here meanwhile stops it.
 
-    An exception can come between any two instructions of this function. Then the work either has not begun and never
-    will, or it hears the stop, or it has ended.
+    An exception can come between any two instructions of this function. Then the work either has not started and never
+    will, or notices the stop, or has ended.
 
-    :param work: looks at ``stop`` between its calls, and cleans up before it raises.
-    :param stop: is set when something is raised here, which is raised again once the work has ended.
-    :param patience: seconds that the work is given to end; longer than one call takes.
+    :param work: checks ``stop`` between its calls, and cleans up before it raises.
+    :param stop: set when an exception is raised here; the exception is raised again once the work has ended.
+    :param patience: how many seconds the work gets to end; longer than one call takes.
     """
     # Only calls that are implemented in C join the two threads. An exception inside the Python code of Thread.start, or
     # of the Condition that futures and events are made of, can leave a lock taken for good.
@@ -56,7 +56,7 @@ def shielded(work: Callable[[], _T], stop: threading.Event, patience: float = 60
         go_ahead.put(True)
         bell.get()
     except BaseException:
-        # Only work that has not been told to begin hears this.
+        # This reaches only work that has not started yet.
         go_ahead.put(False)
         if handed_over and not results and not errors:
             stop.set()

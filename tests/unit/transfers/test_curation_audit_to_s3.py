@@ -263,7 +263,7 @@ def error_classes(base: type[errors.CurationAuditError] = errors.CurationAuditEr
 
 
 @pytest.mark.parametrize("kind", sorted(set(error_classes()), key=str), ids=lambda k: k.__name__)
-def test_only_errors_that_a_retry_can_mend_are_retried(
+def test_only_errors_that_a_retry_can_repair_are_retried(
     kind: type[errors.CurationAuditError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cause = OSError("the cause")
