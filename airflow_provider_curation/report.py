@@ -1,4 +1,4 @@
-"""Makes a report on an archive without a DAG: plain functions, and a command that needs neither Airflow nor S3.
+"""Reports on an archive without a DAG: plain functions, and a command that needs neither Airflow nor S3.
 
 ``python -m airflow_provider_curation.report FOLDER`` verifies a copy of an archive, and writes one HTML file for people
 and the same figures as JSON.
@@ -6,14 +6,13 @@ and the same figures as JSON.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow_provider_curation.audit.endpoint import RETENTION
 from airflow_provider_curation.audit.errors import InvalidArgumentError
@@ -25,6 +24,7 @@ from airflow_provider_curation.audit.reporting.charts import draw
 from airflow_provider_curation.audit.reporting.figures import Figures, Key, People
 from airflow_provider_curation.audit.reporting.page import render
 from airflow_provider_curation.audit.window import Window
+from airflow_provider_curation.command_line import ArchiveParser, expected_series, key_ring, show, show_error
 from airflow_provider_curation.evidence import STREAMS, open_archive, verify_archive
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ JSON = "application/json"
 class AuditReport:
     """A report on a period of an archive.
 
-    :param figures: everything that it says, as data.
+    :param figures: its contents, as data.
     :param html: the page, in UTF-8.
     :param json: the figures as JSON; ``report.schema.json`` in ``audit/reporting`` is its schema.
     """
@@ -79,19 +79,18 @@ def create_report(
 ) -> AuditReport:
     """Verify a period of an archive and return a report on it; nothing is written.
 
-    :param location: the archive's root: ``s3://bucket/curation``, or a folder that holds a copy.
-    :param start: first moment of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the
-        first seal.
+    :param location: the archive's root: ``s3://bucket/curation``, or a folder with a copy.
+    :param start: start of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the first seal.
     :param end: end of the period, exclusive; default: that of the last seal.
-    :param streams: those to show, of ``events`` and ``dry_run``; empty for both.
-    :param servers: those to show, by their names in manifests; empty for all.
-    :param activity: read the exported objects (JSON lines or Parquet) for what happened; without it, only manifests
-        and seals are shown.
-    :param charts: draw charts, which needs the extra ``report``; without them, the page has the tables alone.
-    :param people: name who was blocked most: ``off``, ``masked`` (first letters) or ``shown``.
-    :param verification: a verification of this archive that was just made, in place of a new one; then ``start`` to
+    :param streams: which streams to show, of ``events`` and ``dry_run``; empty for both.
+    :param servers: which servers to show, by their names in manifests; empty for all.
+    :param activity: read the exported objects (JSON lines or Parquet), and show what happened; without it, only
+        manifests and seals are shown.
+    :param charts: draw charts, which needs the extra ``report``; without them, the page has only tables.
+    :param people: name the users who were blocked most: ``off``, ``masked`` (first letters) or ``shown``.
+    :param verification: a fresh verification of this archive to use instead of a new one; then ``start`` to
         ``ignore``, ``read``, ``curation_conn_id``, ``recount`` and ``export_time`` are not used.
-    :raises InvalidArgumentError: for an argument that cannot be used; the message names it.
+    :raises InvalidArgumentError: for an invalid argument; the message names it.
     :raises MissingPackageError: if an object cannot be unpacked, or charts cannot be drawn, without a package that is
         not installed.
     :raises ArchiveError: if S3 does not answer as it should.
@@ -207,7 +206,7 @@ def _replace(path: Path, body: bytes) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report on what the command line names.
 
-    :return: 0 if it is complete or complete but for what the page says, 1 if it is incomplete, 2 without a report.
+    :return: 0 if it is complete, or complete except for what the page names; 1 if it is incomplete; 2 without a report.
     """
     chosen = _parser().parse_args(arguments)
     try:
@@ -220,53 +219,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             activity=not chosen.no_activity,
             charts=not chosen.no_charts,
             people=chosen.people,
-            expected=[each.split("/") for each in chosen.expected],
-            key_ring=KeyRing.join(map(KeyRing.load, chosen.public_key)),
+            expected=expected_series(chosen),
+            key_ring=key_ring(chosen),
             known_seals=chosen.known_seal,
             ignore=chosen.ignore,
         )
         page, figures = write_report(report, chosen.output)
         verdict = report.figures.verdict
-        _show(f"{verdict.word}: {printable(verdict.sentence)}\n{page}\n{figures}", sys.stdout)
+        show(f"{verdict.word}: {printable(verdict.sentence)}\n{page}\n{figures}")
     except Exception as error:
-        # Python itself exits with 1 for an exception that nobody catches, and that would mean "incomplete".
-        said = "\n".join(map(printable, str(error).splitlines()))
-        _show(f"{type(error).__name__}: {said}", sys.stderr)
+        # Python itself exits with 1 for an uncaught exception, which would mean "incomplete".
+        show_error(error)
         return 2
     return 1 if verdict.word == "incomplete" else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_curation.report",
-        description="Verify an archive of audit events, and write a report on it: one HTML file, and its figures as "
-        "JSON. Exit status: 0 if it is complete, or complete but for what the report names; 1 if it is incomplete; 2 "
-        "if there is no report.",
+def _parser() -> ArchiveParser:
+    parser = ArchiveParser(
+        "report",
+        "Verify an archive of audit events, and write a report on it: one HTML file, and its figures as JSON. Exit "
+        "status: 0 if it is complete, or complete except for what the report names; 1 if it is incomplete; 2 if no "
+        "report was written.",
     )
-    parser.add_argument("location", help="a folder that holds a copy of the archive, or s3://bucket/curation")
-    parser.add_argument("--output", default="curation-report.html", help="where the page goes: a path or s3:// URL")
-    parser.add_argument("--start", help="first moment of the period (default: of the first seal)")
-    parser.add_argument("--end", help="end of the period, exclusive (default: of the last seal)")
-
-    def several(name: str, metavar: str, text: str) -> None:
-        parser.add_argument(name, action="append", default=[], metavar=metavar, help=f"{text}; may be given again")
-
-    several("--stream", "STREAM", "a stream to show: events or dry_run (default: both)")
-    several("--server", "NAME", "a server to show (default: all)")
-    several("--expected", "STREAM/FORMAT", "unfiltered exports that must be there, such as events/jsonl")
-    several("--public-key", "PATH", "a public key in PEM, or a key ring: a JSON file, or a folder")
-    several("--known-seal", "SHA256", "a seal that must be in the chain")
-    several("--ignore", "KIND", "a kind of finding that is as it should be")
-    parser.add_argument("--people", default="off", choices=get_args(People), help="name who was blocked most")
+    parser.add_argument("--output", default="curation-report.html", help="where to write the page: a path or s3:// URL")
+    parser.add_repeatable("--stream", "STREAM", "a stream to show: events or dry_run (default: both)")
+    parser.add_repeatable("--server", "NAME", "a server to show (default: all)")
+    parser.add_argument(
+        "--people", default="off", choices=get_args(People), help="name the users who were blocked most"
+    )
     parser.add_argument("--no-activity", action="store_true", help="do not read the objects: no charts, faster")
-    parser.add_argument("--no-charts", action="store_true", help="tables alone, without the extra 'report'")
+    parser.add_argument("--no-charts", action="store_true", help="only tables, without the extra 'report'")
     return parser
-
-
-def _show(text: str, file: TextIO) -> None:
-    # A terminal that cannot show a character must not end the command with an error.
-    encoding = getattr(file, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=file)
 
 
 if __name__ == "__main__":

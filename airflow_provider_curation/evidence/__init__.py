@@ -65,45 +65,45 @@ def verify_archive(
     object_lock_retain_until: datetime | timedelta | str | None = None,
     object_lock_legal_hold: bool = False,
 ) -> Report:
-    """Verify the exports of an archive in S3, or in a folder that holds a copy, for a period that has ended.
+    """Verify the exports of an archive in S3, or in a folder with a copy, for a period that has ended.
 
-    :param location: the archive's root: ``s3://bucket/curation``, or a folder. Manifests lie in ``_manifests/`` below
+    :param location: the archive's root: ``s3://bucket/curation``, or a folder. Manifests are in ``_manifests/`` below
         it.
-    :param start: first moment of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the
-        first seal.
+    :param start: start of the period, inclusive: an aware datetime or ISO 8601 string; default: that of the first seal.
     :param end: end of the period, exclusive; default: that of the last seal.
-    :param expected: streams and formats whose unfiltered exports must be there, such as ``[("events", "jsonl")]``: of
-        the connection's server, or of each server that has exports if there is no connection. Whatever was exported or
-        sealed before the end of the period is expected as well.
+    :param expected: streams and formats whose unfiltered exports must exist, such as ``[("events", "jsonl")]``: those
+        of the connection's server or, without a connection, of each server that has exports. Every series that was
+        exported or sealed before the end of the period is also expected.
     :param retired: series that are no longer exported, such as ``[("acme.jfrog.io", "events", "csv")]``: they are not
         expected after their last export.
-    :param aliases: the earlier names of renamed servers, each with the name that it has now:
+    :param aliases: the earlier names of renamed servers, each with the server's current name:
         ``{"acme.jfrog.io": "packages.acme.example"}``.
     :param key_ring: the public keys that manifests and seals must be signed with: a key ring, or a file or folder of
         one, see :mod:`airflow_provider_curation.audit.evidence.key_ring`; ``None`` checks no signature.
     :param signer: signs the seal, see :mod:`airflow_provider_curation.hooks.signing`; without a key ring it is also the
         only key that is trusted.
-    :param timestamp_url: of the time-stamp authority (RFC 3161) that stamps the seal; needs the extra ``timestamp``.
-    :param timestamp_authorities: whose time stamps are trusted: a file with their root certificates in PEM; ``None``
-        checks no time stamp.
-    :param read: objects to read: ``suspects``, those that no seal vouches for, and those whose ETag is not the
-        manifest's unless the SHA-256 that S3 keeps is; ``checksums`` compares that SHA-256 of every other object, too;
-        ``all``; or a share of the others besides, such as ``0.01``. Those of a folder are all read.
-    :param curation_conn_id: connection of the server whose exports are counted again and mended; those of other servers
-        are verified in every other respect. Default: nothing is counted again, and of several servers nothing mended.
-    :param recount: ask that server again for the counts of what it still remembers.
+    :param timestamp_url: the time-stamp authority (RFC 3161) that stamps the seal; needs the extra ``timestamp``.
+    :param timestamp_authorities: a file with the root certificates, in PEM, of the trusted time-stamp authorities;
+        ``None`` checks no time stamp.
+    :param read: which objects to read: ``suspects``, those without a matching seal, and those whose ETag and S3's own
+        SHA-256 both differ from the manifest's; ``checksums`` also compares that SHA-256 of every other object;
+        ``all``; or also a share of the others, such as ``0.01``. In a folder, all are read.
+    :param curation_conn_id: connection of the server whose exports are counted again and repaired; those of other
+        servers are verified in every other respect. Default: nothing is counted again, and of several servers nothing
+        repaired.
+    :param recount: have that server count the windows again that it still remembers.
     :param retention: how long the server remembers events.
-    :param export_time: how long an export may take after its window has ended: until then it is pending, not missing.
+    :param export_time: how long an export may take after its window has ended; until then it is pending, not missing.
     :param seal: seal the period if nothing is found and nothing is pending.
     :param known_seals: SHA-256 of seals that were noted elsewhere, and must still be in the chain.
-    :param ignore: kinds of findings that are as they should be here, such as ``["filtered"]``; the report counts them.
-    :param workers: manifests or objects that are read at the same time.
+    :param ignore: kinds of findings that are expected here, such as ``["filtered"]``; the report counts them.
+    :param workers: how many manifests or objects are read at the same time.
     :param aws_conn_id: connection of type ``aws``; ``None`` uses boto3's own credentials.
     :param s3_extra_args: extra arguments of boto3's upload of the seal.
-    :param object_lock_mode: of the seal, as of ``CurationAuditToS3Operator``; likewise the two that follow.
-    :raises InvalidArgumentError: for an argument that cannot be used; the message names it. Also for a period that has
-        not ended by this machine's clock, and for a folder inside an archive.
-    :raises ObjectLockError: if a seal is to be locked, and the bucket has no Object Lock.
+    :param object_lock_mode: for the seal, as for ``CurationAuditToS3Operator``, like the two parameters after it.
+    :raises InvalidArgumentError: for an invalid argument; the message names it. Also for a period that has not ended by
+        this machine's clock, and for a folder inside an archive.
+    :raises ObjectLockError: if the seal should be locked, but the bucket has no Object Lock.
     :raises MissingPackageError: if an object cannot be unpacked without a package that is not installed.
     """
     now = datetime.now(timezone.utc)
@@ -149,7 +149,7 @@ def _check_arguments(read: object, workers: int, retention: object) -> None:
 
 
 def _trusted(ring: KeyRing | str | os.PathLike[str] | None, signer: Signer | None, now: datetime) -> KeyRing:
-    """Return the keys that signatures are checked with: the signer's, too, since who seals trusts what it signed."""
+    """Return the keys that signatures are checked with, including the signer's own."""
     if isinstance(ring, str | os.PathLike):
         ring = KeyRing.load(ring)
     if signer is None:
@@ -160,8 +160,8 @@ def _trusted(ring: KeyRing | str | os.PathLike[str] | None, signer: Signer | Non
     if key is None or not key.counts(now):
         why = "is not in the key ring" if key is None else "does not count now, by its dates in the key ring"
         raise InvalidArgumentError(
-            f"The key that is to sign the seal ({signer.key_id}) {why}, so that the seal would not be trusted. Add it "
-            "to the key ring, or sign with another one."
+            f"The key that signs the seal ({signer.key_id}) {why}, so the seal would not be trusted. Add it to the key "
+            "ring, or sign with another key."
         )
     return ring
 
@@ -176,14 +176,14 @@ def _authorities(given: StampAuthorities | str | os.PathLike[str] | None) -> Sta
 
 
 def open_archive(location: str | os.PathLike[str], aws_conn_id: str | None) -> tuple[Archive, str]:
-    """Return where an archive lies, and the prefix of its keys: a folder's, so with a slash at its end."""
+    """Return an archive and the prefix of its keys, which ends with a slash unless it is empty."""
     if not isinstance(location, str) or not location.startswith("s3://"):
         archive = LocalArchive(location)
         _refuse_inner_folder(Path(location).resolve())
         return archive, ""
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
     if not bucket:
-        raise InvalidArgumentError(f"{location!r} names no bucket.")
+        raise InvalidArgumentError(f"{location!r} has no bucket; give s3://bucket/curation.")
     # Loads boto, which a folder does not need.
     from airflow_provider_curation.s3.archive import S3Archive
 
@@ -196,8 +196,8 @@ def _refuse_inner_folder(folder: Path) -> None:
         inner = Path(Layout(str(above)).manifests) / folder.relative_to(above)
         if inner.is_dir():
             raise InvalidArgumentError(
-                f"{str(folder)!r} is a folder of the archive whose root is {str(above)!r}: verify that one, since the "
-                "manifests and seals lie there."
+                f"{str(folder)!r} is a folder of the archive whose root is {str(above)!r}: verify that one, since it "
+                "has the manifests and seals."
             )
 
 
@@ -208,7 +208,7 @@ def _period(
     start: datetime | str | None,
     end: datetime | str | None,
 ) -> Window:
-    """Return the period to verify: what was asked for, else what is sealed."""
+    """Return the period to verify: the given one, or else the sealed one."""
     if start is not None and end is not None:
         return Window.parse(start, end)
     chain = read_chain(archive, Layout(prefix.rstrip("/")), trust)
@@ -257,7 +257,7 @@ def _kinds(names: Iterable[str]) -> frozenset[FindingKind]:
 def _protect(
     archive: Archive, period: Window, now: datetime, lock: tuple[Any, Any, bool], extra_args: dict[str, Any] | None
 ) -> None:
-    """Write the seal as the user wants it: locked, and with extra arguments of the upload."""
+    """Write the seal with the requested lock and extra arguments."""
     if not any(lock) and not extra_args:
         return
     if isinstance(archive, LocalArchive):
@@ -270,7 +270,7 @@ def _protect(
 
 
 def _server(curation_conn_id: str, recount: bool) -> tuple[Count | None, str | None]:
-    """Return what asks the server for a window's count, from several threads, and its name in manifests."""
+    """Return a function that asks the server for a window's count, for several threads, and the server's name."""
     from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 
     hook = CurationAuditHook(curation_conn_id)
@@ -278,9 +278,9 @@ def _server(curation_conn_id: str, recount: bool) -> tuple[Count | None, str | N
         try:
             return None, hook.instance
         except InvalidArgumentError:
-            # Without a recount there need not be a connection.
+            # Without a recount, there may be no connection.
             return None, None
-    # Looked up before the threads start, since that is a call to Airflow.
+    # Look up the connection before the threads start, since that is a call to Airflow.
     _ = hook.client
     at_once = threading.BoundedSemaphore(hook.settings.concurrency)
 
