@@ -1,4 +1,4 @@
-"""Blocked events as lines of an alert, safe to show in logs, Slack and HTML: strangers wrote much of an event."""
+"""Formats blocked events as lines that are safe in logs, Slack and HTML, since strangers wrote much of their text."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
-#: Of each field; a package's name may be as long as its author likes.
+#: The most characters of each field; a package's name can be as long as its author likes.
 MOST_CHARACTERS: Final = 200
-# Slack formats text between these, and has no escape for them. An underscore formats too, but names are full of them.
+# Slack formats text between these, and cannot escape them. It also formats between underscores, but names often have
+# those.
 _MARKUP: Final = re.compile(r"[*~`]")
 
 
 def plain(text: object) -> str:
     r"""Return a stranger's text as one line without mark-up.
 
-    Line breaks, control characters (which begin ANSI sequences), invisible and direction-changing characters and
-    Slack's ``*~``` become escapes such as ``\x1b``; ``&<>"'`` become HTML entities, which Slack reads as well, so that
-    ``<!channel>`` and links are text.
+    Line breaks, control characters (which start ANSI sequences), invisible and direction-changing characters and
+    Slack's ``*~``` become escapes such as ``\x1b``. ``&<>"'`` become HTML entities, which Slack also understands, so
+    ``<!channel>`` and links are plain text.
 
     :return: at most 200 characters of the text, and ``…`` if there were more.
     """
@@ -29,9 +30,9 @@ def plain(text: object) -> str:
 
 
 def blocked_line(event: Mapping[str, Any]) -> str:
-    """Return a blocked event as a line: when, which package, for which repository and project, by which policies, why.
+    """Return a blocked event as one line: time, package, repository, project, reason and policies.
 
-    It names no people.
+    It does not name people.
     """
     package = " ".join(plain(event.get(name) or "?") for name in ("package_type", "package_name", "package_version"))
     repository = plain(event.get("curated_repository_name") or "?")

@@ -40,19 +40,19 @@ def export_windows(
 ) -> list[dict[str, Any]]:
     """Split a range into exports, as arguments for a mapped ``CurationAuditToS3Operator``.
 
-    Call it in a task, since the result depends on the current time: it leaves out what the server has forgotten, or
-    will have within the hour, and what has not settled yet, and logs a warning about it. Edges between windows are at
-    whole steps from ``start``, so that a second run writes the same keys.
+    Call it in a task, since the result depends on the current time: it leaves out what the server has forgotten or will
+    forget within the hour, and what has not settled yet, and logs a warning about it. Edges between windows are at
+    whole steps from ``start``, so a second run writes the same keys.
 
-    :param start: first moment, inclusive: an aware datetime or ISO 8601 string.
+    :param start: start, inclusive: an aware datetime or ISO 8601 string.
     :param end: end, exclusive.
     :param step: width of each export, at least a second; the first and the last one may be narrower.
     :param streams: ``events``, ``dry_run`` or both.
     :param formats: one or more of ``jsonl``, ``csv`` and ``parquet``.
     :param retention: how long the server remembers events; give the operator the same.
-    :param settle_time: how long after its end a window is read at the earliest.
+    :param settle_time: how long to wait after a window's end before reading it.
     :return: dicts with ``start``, ``end``, ``dry_run`` and ``file_format``, in order of time; never empty.
-    :raises InvalidArgumentError: for an argument that cannot be used, or more exports than Airflow maps a task over.
+    :raises InvalidArgumentError: for an invalid argument, or more exports than Airflow maps a task over.
     :raises InvalidWindowError: for a naive or unreadable time, or an end that is not after the start.
     :raises ExpiredWindowError: if the server has forgotten the whole range.
     :raises FutureWindowError: if nothing of it has settled.
@@ -134,7 +134,7 @@ def _summary(
         "bytes": sum(result["bytes"] for result in held),
         "note": Clipped(asked, kept).note,
     }
-    log.info("All %(exports)d exports of [%(start)s, %(end)s) are there.", summary)
+    log.info("All %(exports)d exports of [%(start)s, %(end)s) exist.", summary)
     if summary["note"]:
         log.warning("%s", summary["note"])
     return summary

@@ -60,7 +60,7 @@ def sla_was_missed(dag: Any, task_list: str, blocking_task_list: str, slas: list
 def _tell(dag_id: str, run: str) -> None:
     log.error(
         "The run %s of %s has not ended in time, so its audit events are not archived yet. The server forgets them 30 "
-        "days after they happened. Look at the run's failed or waiting tasks; if it cannot be mended, export its "
+        "days after they happened. Look at the run's failed or waiting tasks; if they cannot be repaired, export its "
         "window with curation_audit_backfill before then.",
         run,
         dag_id,

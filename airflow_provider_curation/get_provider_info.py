@@ -1,16 +1,15 @@
-"""What Airflow is told of this provider: a pure literal, because a fault in here would stop every `airflow` command."""
+"""The provider's metadata for Airflow: a pure literal, because an error in here would break every `airflow` command."""
 
-# Airflow 3 builds the connection form from `conn-fields` and `ui-field-behaviour` alone; Airflow 2 from the hook's
-# methods. Only the switch has a default: the form stores
-# what it shows, which would freeze today's values.
+# Airflow 3 builds the connection form from `conn-fields` and `ui-field-behaviour` alone; Airflow 2 uses the hook's
+# methods. Only the switch has a default, because the form stores what it shows, which would freeze today's values.
 
 
 def get_provider_info() -> dict[str, object]:
-    """Give the provider's metadata in the shape of Airflow's `provider_info.schema.json`."""
+    """Return the provider's metadata in the form of Airflow's `provider_info.schema.json`."""
     return {
         "package-name": "airflow-provider-curation",
         "name": "JFrog Curation",
-        # Airflow 3 shows the link's mark-up as text, so it does not stand amid the sentence.
+        # Airflow 3 shows the link's mark-up as text, so the link is at the end.
         "description": "Exports the audit events of JFrog Curation to S3: each event of a window exactly once, or no "
         "object at all. See `JFrog Curation <https://jfrog.com/curation/>`__.\n",
         "integrations": [
@@ -78,7 +77,7 @@ def get_provider_info() -> dict[str, object]:
                         "port": "443",
                     },
                 },
-                # A field that takes several types is text here; the hook reads it as JSON where it is JSON.
+                # A field with several types is text here; the hook parses it as JSON if it is JSON.
                 "conn-fields": {
                     "timeout": {
                         "label": "Timeout",

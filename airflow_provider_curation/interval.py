@@ -13,10 +13,10 @@ from airflow_provider_curation.audit.window import Window, to_utc
 def window_of_run(
     context: Mapping[str, Any], start: datetime | str | None = None, end: datetime | str | None = None
 ) -> Window:
-    """Return the window that a task has to read.
+    """Return the window that a task must read.
 
     :param context: the task's context. Many schedules of Airflow 3 give it an empty data interval, or none.
-    :param start: first moment, inclusive; default: the data interval's start.
+    :param start: start, inclusive; default: the data interval's start.
     :param end: end, exclusive; default: the data interval's end.
     :raises InvalidWindowError: for a naive or unreadable time, or an end that is not after the start.
     :raises UndefinedWindowError: if there is neither an argument nor a data interval to take it from.
@@ -38,7 +38,7 @@ def start_of_search(
     """Return the start of a task's search, the same in every try and poke of a run.
 
     :param context: the task's context.
-    :param start: the moment itself; default: the start of the data interval.
+    :param start: the start itself; default: the start of the data interval.
     :param lookback: how long before the run's start, if the run has no data interval.
     :raises UndefinedWindowError: if there is neither an argument nor a data interval.
     """

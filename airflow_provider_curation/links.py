@@ -10,7 +10,7 @@ from airflow_provider_curation.compat import BaseOperatorLink, stored_xcom
 class _StoredLink(BaseOperatorLink):
     """A link whose address the task stored as an XCom."""
 
-    #: Airflow 3 stores every link's address under this key when the task ends: the same one, so that it is there once.
+    #: Airflow 3 stores every link's address under this key when the task ends; using the same key stores it only once.
     xcom_key: str
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
@@ -54,7 +54,7 @@ class S3SealLink(_StoredLink):
 
 
 class CurationAuditLink(_StoredLink):
-    """The server's own page of audit events."""
+    """The server's page of audit events."""
 
     name = "Curation audit"
     xcom_key = "curation_audit_page"

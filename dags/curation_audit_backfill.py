@@ -1,7 +1,7 @@
-"""A past range of JFrog Curation's audit events, exported to S3 in pieces: the same file for Airflow 2.11 and 3.
+"""Exports a past range of JFrog Curation's audit events to S3 in pieces; for Airflow 2.11 and 3.
 
-Trigger it with a start and an end. Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The
-bucket is `BUCKET` in the DAG file.
+Trigger it with a start and an end. It needs the connections `curation_default` (type "JFrog Curation") and
+`aws_default`. The bucket is `BUCKET` in the DAG file.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -12,14 +12,14 @@ from airflow_provider_curation.backfill import EXPORT_NAME, export_windows, summ
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
 # [START howto_pool]
-# Each export has up to `concurrency` (4) calls in flight; this DAG runs two at a time, which are the 8 that the vendor
-# allows. To bound all DAGs that read from the same server together, make a pool, as with
-# `airflow pools set curation 2 "Curation exports"`, and name it here and there. Airflow never runs the tasks of a pool
-# that does not exist, and says so in the scheduler's log alone.
+# Each export has up to `concurrency` (4) calls in flight. This DAG runs two exports at a time, which makes the 8 calls
+# that the vendor allows. To limit all DAGs that read from the same server together, create a pool, such as with
+# `airflow pools set curation 2 "Curation exports"`, and name it in each of them. Airflow never runs the tasks of a pool
+# that does not exist, and only the scheduler's log says so.
 POOL = "default_pool"
 # [END howto_pool]
 
-# Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
+# Not a parameter: whoever can trigger the DAG could send the audit events, with people's names, to another bucket.
 BUCKET = "audit-archive"
 # The Airflow variable of this name holds the id of the connection whose key signs manifests. Without it, nothing is
 # signed.
@@ -31,7 +31,7 @@ PARAMS = {
         type="string",
         format="date-time",
         title="Start",
-        description="First moment, inclusive, with a time zone. What the server has forgotten is left out.",
+        description="Start, inclusive, with a time zone. What the server has forgotten is left out.",
     ),
     "end": Param(
         type="string",
@@ -76,7 +76,7 @@ with DAG(
     # [START howto_backfill]
     @task
     def windows(params: dict) -> list[dict]:
-        """Split the range; the log warns of what cannot be exported."""
+        """Split the range; the log warns about what cannot be exported."""
         step = timedelta(hours=params["step"])
         return export_windows(
             params["start"], params["end"], step, streams=params["streams"], formats=params["formats"]
@@ -88,7 +88,7 @@ with DAG(
         s3_bucket=BUCKET,
         signing_conn_id=SIGNING_CONN_ID,
         pool=POOL,
-        # Less than the daily export's, and not summed up with the weight of `summary`.
+        # Less than the daily export's weight, and without the weight of `summary` added to it.
         priority_weight=1,
         weight_rule="absolute",
         # Names each export in the grid: "2026-10-27 events csv".

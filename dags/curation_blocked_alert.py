@@ -1,6 +1,6 @@
-"""An alert when JFrog Curation blocks packages: the same file for Airflow 2.11 and 3.
+"""Alerts when JFrog Curation blocks packages; for Airflow 2.11 and 3.
 
-Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the sensor waits there.
+It needs the connection `curation_default` (type "JFrog Curation") and a running triggerer, where the sensor waits.
 """
 
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 with DAG(
     dag_id="curation_blocked_alert",
-    # Each run takes over where the one before it ended, ten minutes later.
+    # Each run continues where the previous one ended, ten minutes later.
     schedule=CronDataIntervalTimetable("*/10 * * * *", timezone="UTC"),
     start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
     catchup=False,
@@ -26,11 +26,11 @@ with DAG(
     doc_md=__doc__,
 ) as dag:
     # [START howto_sensor]
-    # Nothing is missed: the search begins five minutes before the end of the last run that succeeded, for events that
-    # became visible late. Once a broken connection is mended, the next run tells what the failed ones could not. An
-    # event of the overlap, or one that came after the last run's alert, is in two runs' alerts. A run that finds
-    # nothing is skipped; a refused token or a server that is down for long fails it. A run without an interval, as
-    # when it is triggered without a logical date, looks back from its own start.
+    # Nothing is missed: the search starts five minutes before the end of the last successful run, to find events that
+    # became visible late. Once a broken connection works again, the next run reports what the failed runs could not.
+    # An event in that overlap, or one that came after the last run's alert, is in the alerts of two runs. A run that
+    # finds nothing is skipped. A refused token, or a server that is down for long, fails the run. A run without an
+    # interval, such as one that was triggered without a logical date, looks back from its own start.
     wait = CurationBlockedEventsSensor(
         task_id="wait",
         start="{{ (prev_data_interval_end_success | default(none) or data_interval_start | default(dag_run.start_date))"
@@ -43,7 +43,7 @@ with DAG(
     # [END howto_sensor]
 
     # [START howto_alert]
-    # To tell people, give the task a notifier of a provider that you have, such as
+    # To notify people, give the task a notifier from a provider that you have installed, such as
     #
     #     from airflow.providers.slack.notifications.slack import send_slack_notification
     #     @task(on_success_callback=[send_slack_notification(channel="#security", text="{{ ti.xcom_pull() }}")])
@@ -51,10 +51,10 @@ with DAG(
     # or airflow.providers.smtp.notifications.smtp.send_smtp_notification(to=..., subject=..., html_content=...).
     @task
     def alert(batch: dict) -> str:
-        """Read the batch again, whole: what the sensor returns is a sample."""
+        """Read the whole batch again, because the sensor returns only a sample."""
         hook = CurationAuditHook()
         events = hook.iter_events(batch["since"], batch["until"])
-        # What strangers wrote, such as a package's name, is escaped for logs, Slack and HTML alike.
+        # Text from strangers, such as a package's name, is escaped for logs, Slack and HTML.
         lines = [blocked_line(event) for event in events if event["action"] == "blocked"]
         lines.insert(0, f"{len(lines)} packages were blocked, see {hook.audit_page_url}")
         for line in lines:

@@ -1,6 +1,6 @@
-"""A DAG that runs within a minute when JFrog Curation blocks packages, and a canary for its watcher; Airflow 3 only.
+"""Runs within a minute after JFrog Curation blocks a package, with a canary for the watcher; for Airflow 3 only.
 
-Connection: `curation_default` (type "JFrog Curation"). A triggerer must run, since the watcher lives there.
+It needs the connection `curation_default` (type "JFrog Curation") and a running triggerer, where the watcher runs.
 """
 
 import logging
@@ -20,8 +20,8 @@ else:
     log = logging.getLogger(__name__)
 
     # [START howto_watcher]
-    # The first start of the watcher looks back so far. From then on it goes on where it left off; before Airflow 3.3,
-    # which keeps that for it, each start of the triggerer looks back again.
+    # On its first start, the watcher looks back this far. After that, it continues where it left off. Before Airflow
+    # 3.3, which keeps its cursor, it looks back again at each start of the triggerer.
     trigger = CurationBlockedEventsTrigger(lookback=timedelta(minutes=30), poll_interval=20)
     BLOCKED = Asset("curation-blocked-events", watchers=[AssetWatcher(name="curation", trigger=trigger)])
     # [END howto_watcher]
@@ -34,10 +34,10 @@ else:
         doc_md=__doc__,
     ) as dag:
         # [START howto_watch_task]
-        # A run may have several batches, and a batch may come twice when a triggerer was killed: ids tell.
+        # A run can have several batches, and a batch can come twice if a triggerer was killed, so compare the ids.
         @task
         def alert(triggering_asset_events: dict | None = None) -> list[int]:
-            """Read each batch again, whole."""
+            """Read each whole batch again."""
             hook = CurationAuditHook()
             blocked = {}
             for asset_event in triggering_asset_events[BLOCKED] if triggering_asset_events else ():

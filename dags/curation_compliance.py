@@ -1,7 +1,7 @@
-"""Proof that the archive of Curation audit events is whole and sealed, after each day's export; for Airflow 2.11 and 3.
+"""Verifies after each day's export that the archive of Curation audit events is complete; for Airflow 2.11 and 3.
 
-It runs when `curation_audit_daily_export` has written a day. Connections: `curation_default` (type "JFrog Curation")
-and `aws_default`. The bucket is `BUCKET` in the DAG file; "Trigger DAG" asks how many days to verify.
+It runs once `curation_audit_daily_export` has written a day. It needs the connections `curation_default` (type "JFrog
+Curation") and `aws_default`. The bucket is `BUCKET` in the DAG file. "Trigger DAG" asks how many days to verify.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -12,7 +12,7 @@ from airflow_provider_curation.backfill import EXPORT_NAME
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
 from airflow_provider_curation.transfers.curation_audit_to_s3 import CurationAuditToS3Operator
 
-# Not a parameter: whoever may trigger the DAG could send the audit events, with the names of people, to another bucket.
+# Not a parameter: whoever can trigger the DAG could send the audit events, with people's names, to another bucket.
 BUCKET = "audit-archive"
 # The Airflow variable of this name holds the id of the connection whose key signs manifests and seals. Without it,
 # nothing is signed.
@@ -27,11 +27,12 @@ STREAMS = [
     {"dry_run": True, "file_format": "jsonl"},
 ]
 EXPECTED = [("dry_run" if each["dry_run"] else "events", each["file_format"]) for each in STREAMS]
-# An export may take so long after its day has ended; until then the day is pending, and not a gap.
+# How long an export may take after its day has ended. Until then, the day is pending, not a gap.
 EXPORT_TIME = timedelta(hours=2)
-# Kinds of findings that are no incident once they are mended. Gaps and late events never are; a finished object that
+# Kinds of findings that are no incident once they are repaired. Gaps and late events never are; a finished object that
 # was altered or had vanished is one, unless it is named here: "object_missing", "sha256_differs", "size_differs", ...
-# What is mended after it was sealed stays a finding, "replaced_after_sealing": name it for late events of sealed days.
+# What is repaired after it was sealed stays a finding, "replaced_after_sealing": name it for late events of sealed
+# days.
 TOLERATE = []
 PERIOD = {
     "start": "{{ ti.xcom_pull(task_ids='period')['start'] }}",
@@ -41,7 +42,7 @@ PERIOD = {
 # [START howto_dag]
 with DAG(
     dag_id="curation_compliance",
-    # Driven by the exports' assets: it runs when all three have been updated.
+    # The exports' assets start it, once all three have been updated.
     schedule=[Asset("curation-audit-events"), Asset("curation-audit-events-csv"), Asset("curation-audit-dry-run")],
     start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
     catchup=False,
@@ -54,7 +55,7 @@ with DAG(
             minimum=1,
             maximum=366,
             title="Days",
-            description="How many days to verify, up to yesterday. The server remembers the last 30.",
+            description="How many days to verify, up to yesterday. The server keeps the last 30.",
         )
     },
     tags=["curation", "audit"],
@@ -82,8 +83,8 @@ with DAG(
         return {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in (("start", start), ("end", end), ("day", day))}
 
     # [START howto_export]
-    # The last day, in every stream. What the export DAG wrote is compared and not written again; a stream that it does
-    # not export, or failed to, is.
+    # The last day, in every stream. What the export DAG has written is compared, and not written again. A stream that
+    # it does not export, or failed to export, is exported here.
     export = CurationAuditToS3Operator.partial(
         task_id="export",
         map_index_template=EXPORT_NAME,
@@ -115,20 +116,20 @@ with DAG(
     # [END howto_verify]
 
     @task
-    def to_mend(report: dict) -> list:
-        """Return the exports that mend what the server still remembers."""
-        return report["mend"]
+    def to_repair(report: dict) -> list:
+        """Return the exports that repair what the server still remembers."""
+        return report["repair"]
 
-    # [START howto_mend]
-    # One mapped export for each window that can be mended; none if nothing is wrong.
-    mend = CurationAuditToS3Operator.partial(
-        task_id="mend",
+    # [START howto_repair]
+    # One mapped export for each window that can be repaired; none if nothing is wrong.
+    repair = CurationAuditToS3Operator.partial(
+        task_id="repair",
         map_index_template=EXPORT_NAME,
         s3_bucket=BUCKET,
         signing_conn_id=SIGNING_CONN_ID,
         max_active_tis_per_dag=2,
-    ).expand_kwargs(to_mend(verify.output))
-    # [END howto_mend]
+    ).expand_kwargs(to_repair(verify.output))
+    # [END howto_repair]
 
     @task
     def to_seal(report: dict) -> list:
@@ -149,7 +150,7 @@ with DAG(
         known_seals=seals,
         seal=True,
         on_finding="return",
-        # Also if nothing was to be mended, or an export of several failed.
+        # Also if nothing was to be repaired, or an export of several failed.
         trigger_rule="all_done",
     ).expand_kwargs(to_seal(verify.output))
     # [END howto_seal]
@@ -171,13 +172,13 @@ with DAG(
         known_seals=seals,
         ignore=ignore,
         on_finding="return",
-        # Also if nothing was to be mended or sealed, or an export of several failed.
+        # Even if there was nothing to repair or seal, or one of several exports failed.
         trigger_rule="all_done",
     )
 
     @task
     def conclude(before: dict, after: dict) -> str:
-        """Name what was found, mended and lost.
+        """Log what was found, repaired and lost.
 
         Fail if something is lost, was altered or had vanished, and if what is whole could not be sealed.
         """
@@ -199,6 +200,6 @@ with DAG(
         return said
 
     period() >> export >> verify
-    mend >> seal >> verify_again
+    repair >> seal >> verify_again
     note(seal.output)
     conclude(verify.output, verify_again.output)

@@ -1,7 +1,7 @@
-"""Each month's report on the archive of audit events, after the month is verified and sealed; for Airflow 2.11 and 3.
+"""Verifies and seals each month of the archive of audit events, then reports on it; for Airflow 2.11 and 3.
 
-Connections: `curation_default` (type "JFrog Curation") and `aws_default`. The charts need the extra `report` on the
-workers. The bucket is `BUCKET` in the DAG file.
+It needs the connections `curation_default` (type "JFrog Curation") and `aws_default`, and for the charts the extra
+`report` on the workers. The bucket is `BUCKET` in the DAG file.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
 from airflow_provider_curation.operators.curation_audit_report import CurationAuditReportOperator
 from airflow_provider_curation.operators.curation_audit_verify import CurationAuditVerifyOperator
 
-# Not a parameter: whoever may trigger the DAG could have another bucket read and written.
+# Not a parameter: whoever can trigger the DAG could make it read and write another bucket.
 BUCKET = "audit-archive"
 # The Airflow variable of this name holds the id of the connection whose key signs seals. Without it, nothing is signed.
 SIGNING_CONN_ID = "{{ var.value.get('curation_signing_conn_id', '') }}"
@@ -25,7 +25,7 @@ MONTH = {
 # [START howto_dag]
 with DAG(
     dag_id="curation_monthly_report",
-    # At four in the morning of a month's first day, when the last day's export has long ended.
+    # At 04:00 UTC on the first day of a month, long after the last day's export has ended.
     schedule="0 4 1 * *",
     start_date=datetime(2026, 11, 1, tzinfo=timezone.utc),
     catchup=False,
@@ -73,8 +73,8 @@ with DAG(
     # [END howto_seal]
 
     # [START howto_report]
-    # A month with findings is not sealed, and is reported all the same: that is when people ask. To mail the report,
-    # give the task a notifier of a provider that you have, such as
+    # A month with findings is not sealed, but still reported, because that is when people ask. To mail the report,
+    # give the task a notifier from a provider that you have installed, such as
     #
     #     from airflow.providers.smtp.notifications.smtp import send_smtp_notification
     #     on_success_callback=[
@@ -96,7 +96,7 @@ with DAG(
 
     @task
     def conclude(written: dict) -> str:
-        """Fail if the month is incomplete, so that somebody is told."""
+        """Fail if the month is incomplete, so that somebody is notified."""
         said = f"{written['sentence']} The report: {written['uri']}"
         if written["verdict"] == "incomplete":
             raise AirflowFailException(said)

@@ -1,4 +1,4 @@
-"""Splits a long range into pieces of one width; cuts off, and names, what is forgotten or has not settled yet."""
+"""Splits a long range into pieces of equal width, without the parts that are forgotten or have not settled yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clipped:
     """A range that was asked for, and the part of it that can be exported.
 
     :param asked: the range that was asked for.
-    :param kept: the part that the server still has, and will still have when the first pieces get their turn.
+    :param kept: the part that the server still has, and will still have when the first pieces are exported.
     """
 
     asked: Window
@@ -26,12 +26,12 @@ class Clipped:
 
     @property
     def forgotten(self) -> Window | None:
-        """What the server has forgotten, or would have before its turn comes."""
+        """What the server has forgotten, or will have forgotten before it is exported."""
         return Window(self.asked.start, self.kept.start) if self.asked.start < self.kept.start else None
 
     @property
     def unsettled(self) -> Window | None:
-        """What has not ended yet, or may still get late events."""
+        """What has not ended yet, or can still get late events."""
         return Window(self.kept.end, self.asked.end) if self.kept.end < self.asked.end else None
 
     @property
@@ -39,22 +39,23 @@ class Clipped:
         """A sentence about what is left out; empty if nothing is."""
         said = []
         if self.forgotten:
-            said.append(f"{self.forgotten} is NOT exported: the server has forgotten it, or will have within the hour.")
+            said.append(f"{self.forgotten} is NOT exported: the server has forgotten it, or will within the hour.")
         if self.unsettled:
             said.append(f"{self.unsettled} is NOT exported: its events have not settled yet; export it later.")
         return " ".join(said)
 
     def pieces(self, step: timedelta) -> list[Window]:
-        """Return contiguous windows that together cover the kept part, with edges at whole steps from the asked start.
+        """Return contiguous windows that together cover the kept part.
 
-        Clipping therefore never moves an edge between two pieces, and a second run writes the same keys.
+        Their edges are at whole steps from the start that was asked for. Clipping therefore never moves an edge between
+        two pieces, and a second run writes the same keys.
 
         :raises InvalidArgumentError: if the step is shorter than a second, or not a whole number of seconds.
         """
         return [Window(max(each.start, self.kept.start), each.end) for each in self._grid(step).split(step)]
 
     def count(self, step: timedelta) -> int:
-        """Return the number of pieces, without making them.
+        """Return the number of pieces, without creating them.
 
         :raises InvalidArgumentError: as :meth:`pieces`.
         """
@@ -89,7 +90,7 @@ def clip(
     :param now: the current time, in UTC.
     :param retention: how long the server remembers events.
     :param settle_time: how long after its end a window can be read.
-    :param headroom: how long the first piece may wait for its turn without being forgotten meanwhile.
+    :param headroom: how long the first piece may wait to be exported without being forgotten meanwhile.
     :raises InvalidArgumentError: if a duration is not a timedelta, or negative.
     :raises ExpiredWindowError: if the server has forgotten the whole range.
     :raises FutureWindowError: if nothing of it has settled.

@@ -26,7 +26,7 @@ CSV_ROWS: Final = 500_000
 CSV_ROWS_OLDER: Final = 2_000
 
 CSV_MEMBER: Final = "audit_packages.csv"
-#: The member's name is the only sign that a CSV answer does not hold all events of its time range.
+#: The member's name is the only sign that a CSV answer lacks events of its time range.
 CSV_INCOMPLETE_MEMBER: Final = "audit_packages_incomplete.csv"
 
 #: Fields that name a person.

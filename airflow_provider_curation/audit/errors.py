@@ -71,7 +71,7 @@ class Asked:
     """What an error says was asked: enough to ask it again by hand, and no credential."""
 
     path: str
-    #: A ``Window``, whose module imports this one.
+    #: A ``Window``; its module imports this one.
     window: object = None
     page: str = ""
     method: str = "GET"
@@ -89,23 +89,23 @@ class CurationAuditError(Exception):
     retry_task: ClassVar[bool] = False
 
     def explained(self) -> list[str]:
-        """Return what happened in short parts, in the order in which a reader needs them, each for a line of a log."""
+        """Return the message in short parts for separate log lines, in the order in which a reader needs them."""
         return [said for line in str(self).splitlines() for said in _SENTENCES.split(line)]
 
 
 class InvalidArgumentError(CurationAuditError, ValueError):
-    """An argument or a connection's field that cannot be used; the message names it."""
+    """An argument or a connection's field is invalid; the message names it."""
 
 
 class InvalidWindowError(InvalidArgumentError):
-    """A window that cannot be asked for: naive or unreadable times, or an end that is not after the start."""
+    """The window is invalid: a time is naive or cannot be parsed, or the end is not after the start."""
 
 
 class RequestError(CurationAuditError):
-    """A request that was not answered with what it asked for.
+    """A request did not get the answer it asked for.
 
     :param asked: what was asked: method, path and, for audit events, the window and the page.
-    :param came_back: what came back, in words; never a credential and never a whole body.
+    :param came_back: what came back, in words; never a credential or a whole body.
     :param status: the HTTP status, if there was an answer.
     :param server_message: the server's own message, with credentials and mail addresses taken out.
     :param retry_after: seconds that the server asked to wait, if it did.
@@ -133,7 +133,7 @@ class RequestError(CurationAuditError):
     def explained(self) -> list[str]:
         """Return three parts: what was asked, what was answered, and what to do."""
         if not hasattr(self, "asked"):
-            # It came from a trigger, as its message alone.
+            # It came from a trigger, which stores only the message.
             return super().explained()
         said = f": {self.server_message!r}" if self.server_message else ""
         return [f"Asked: {self.asked}", f"Answered: {self.came_back}{said}", f"Do: {self.advice}"]
@@ -152,14 +152,14 @@ class WindowTooWideError(BadRequestError):
 
 
 class RowLimitError(BadRequestError):
-    """400: more rows were asked for than the server gives at a time; ``limit`` is the number it named, if any."""
+    """400: more rows were requested than the server returns at once; ``limit`` is the number it named, if any."""
 
-    advice = "Ask for fewer rows a page (the connection's page_size)."
+    advice = "Ask for fewer rows per page (the connection's page_size)."
     limit: int | None = None
 
 
 class UnauthorizedError(RequestError):
-    """401: the credentials are not accepted."""
+    """401: the server does not accept the credentials."""
 
     advice = (
         "Check the connection's password (an access, identity or reference token that has not expired), or its login "
@@ -168,7 +168,7 @@ class UnauthorizedError(RequestError):
 
 
 class ForbiddenError(RequestError):
-    """403: the credentials are accepted, but lack the permission."""
+    """403: the server accepts the credentials, but they lack the permission."""
 
     advice = "Give the connection's user or token the VIEW_POLICIES permission."
 
@@ -182,23 +182,23 @@ class EndpointNotFoundError(RequestError):
 
 
 class UnexpectedStatusError(RequestError):
-    """A status that the endpoint is not known to answer."""
+    """The endpoint is not known to answer with this status."""
 
-    advice = "Check that the connection's host is the JFrog platform, and what stands between it and the worker."
+    advice = "Check that the connection's host is the JFrog platform, and what is between it and the worker."
 
 
 class ThrottledError(RequestError):
     """429: too many requests."""
 
     retry_request = retry_task = True
-    advice = "Ask less at a time: a smaller concurrency in the connection, or an Airflow pool for its tasks."
+    advice = "Send fewer requests at once: lower the connection's concurrency, or put its tasks into an Airflow pool."
 
 
 class ServerFaultError(RequestError):
     """5xx: the server or a gateway before it failed."""
 
     retry_request = retry_task = True
-    advice = "Try again later; if it lasts, the server's own logs say more."
+    advice = "Try again later; if it lasts, read the server's own logs."
 
 
 class ConnectionFailedError(RequestError):
@@ -221,28 +221,28 @@ class TlsError(RequestError):
 
 
 class CutAnswerError(RequestError):
-    """The answer ended before it was whole."""
+    """The answer ended before it was complete."""
 
     retry_request = retry_task = True
     advice = "Try again; if it lasts, look for a gateway that limits the size or time of answers."
 
 
 class RedirectedError(RequestError):
-    """The server sent the request to another host, where credentials are not sent."""
+    """The server redirected the request to another host, and credentials are never sent there."""
 
     retry_request = retry_task = True
-    advice = "Set the connection's host to the platform's own URL; a login page also answers this way."
+    advice = "Set the connection's host to the platform's own URL; a login page can also redirect like this."
 
 
 class NotTheApiError(RequestError):
-    """A 200 that is a page for people, such as a login or proxy page."""
+    """A 200 with a web page instead of data, such as a login or proxy page."""
 
     retry_request = retry_task = True
     advice = "Something between the worker and the API answered; check the connection's host, proxies and credentials."
 
 
 class UnexpectedAnswerError(RequestError):
-    """An answer that is well-formed, but not what the endpoint is known to give."""
+    """The answer is well-formed, but not what the endpoint is known to return."""
 
     retry_task = True
     advice = (
@@ -265,16 +265,16 @@ class AnswerTooLargeError(RequestError):
 
 
 class IncompleteCsvError(RequestError):
-    """The server says by the member's name that the CSV does not hold all events of its time range."""
+    """The CSV lacks events of its time range, as its member's name says."""
 
     advice = "Ask for a narrower window."
 
 
 class RowsShiftedError(RequestError):
-    """Rows moved between two pages, so that following the offset would lose or repeat events."""
+    """Rows shifted between two pages; following the offset would lose or repeat events."""
 
     retry_task = True
-    advice = "The events changed while they were read; reading them again once they have settled helps."
+    advice = "The events changed while they were read; read them again once they have settled."
 
 
 class WorkerResourceError(CurationAuditError):
@@ -288,17 +288,17 @@ class NotEntitledError(CurationAuditError):
 
 
 class IncompleteExportError(CurationAuditError):
-    """What was read does not agree with what the server counted, and reading again did not mend it."""
+    """The number of events read differs from the server's count, and reading again did not help."""
 
     retry_task = True
 
 
 class ShrinkError(CurationAuditError):
-    """The export would replace an object that holds more events, or something else."""
+    """The export would replace an object that has more events, or that is something else."""
 
 
 class ExpiredWindowError(CurationAuditError):
-    """The window begins before what the server still remembers."""
+    """The window starts before the events that the server still has."""
 
 
 class FutureWindowError(CurationAuditError):
@@ -310,7 +310,7 @@ class UndefinedWindowError(CurationAuditError):
 
 
 class ObjectExistsError(CurationAuditError):
-    """There is an object at the key already, and ``replace=False`` keeps it."""
+    """An object already exists at the key, and ``replace=False`` keeps it."""
 
 
 class MissingExportsError(CurationAuditError):
@@ -318,7 +318,7 @@ class MissingExportsError(CurationAuditError):
 
 
 class PollFailedError(CurationAuditError):
-    """Polling for events failed for a reason that is not the server's."""
+    """Polling for events failed for a reason other than the server."""
 
     retry_task = True
 
@@ -330,7 +330,7 @@ class WatcherSilentError(CurationAuditError):
 
 
 class ArchiveError(CurationAuditError):
-    """S3 did not do what was asked; the message names the call, the bucket and the key."""
+    """A request to S3 failed; the message names the call, the bucket and the key."""
 
 
 class ArchiveCredentialsError(ArchiveError):
@@ -338,7 +338,7 @@ class ArchiveCredentialsError(ArchiveError):
 
 
 class BucketNotFoundError(ArchiveError):
-    """There is no bucket of this name."""
+    """There is no bucket with this name."""
 
 
 class ArchiveAccessDeniedError(ArchiveError):
@@ -346,7 +346,7 @@ class ArchiveAccessDeniedError(ArchiveError):
 
 
 class ArchiveRefusedError(ArchiveError):
-    """S3 refuses the request itself, such as an encryption that the store does not offer."""
+    """S3 refuses the request itself, such as one for encryption that the store does not support."""
 
 
 class ArchiveUnavailableError(ArchiveError):
@@ -362,23 +362,23 @@ class ExportUnderWayError(ArchiveError):
 
 
 class ObjectLockError(ArchiveError):
-    """Write-once storage was asked for, and the bucket does not offer it."""
+    """Object Lock was requested, but the bucket does not support it."""
 
 
 class SigningError(CurationAuditError):
-    """The key that was to sign is kept elsewhere, and a signature could not be obtained from there."""
+    """The signing key is kept elsewhere, such as in AWS KMS, and did not return a signature."""
 
     retry_task = True
 
 
 class TimestampError(CurationAuditError):
-    """A time-stamp authority did not give a stamp."""
+    """A time-stamp authority did not return a stamp."""
 
     retry_task = True
 
 
 class FindingsError(CurationAuditError):
-    """An archive was verified, and something is missing or not as its manifests say."""
+    """A verification found that something is missing from an archive, or is not what its manifests say."""
 
 
 class ConversionError(CurationAuditError):
@@ -386,12 +386,10 @@ class ConversionError(CurationAuditError):
 
 
 class MissingPackageError(CurationAuditError):
-    """A package that this needs is not installed: install the extra that the message names."""
-
-    retry_task = False
+    """A required package is not installed; install the extra that the message names."""
 
 
 class StoppedError(CurationAuditError):
-    """The task was asked to stop; what was under way was undone."""
+    """The task was asked to stop; what it had started was undone."""
 
     retry_task = True

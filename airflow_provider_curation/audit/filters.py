@@ -1,7 +1,7 @@
 """Filters events by action, package type, repository and policy.
 
-The server has no filters to rely on, so events are filtered after they were read. Every list takes shell patterns,
-which are case-sensitive; an event is wanted if it matches a pattern of each list that is given.
+The server has no filters to rely on, so events are filtered after they were read. Every list takes case-sensitive shell
+patterns. An event is wanted if it matches a pattern of each given list.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""A digest of a set of event ids that does not depend on their order, and whether one set can hold all of another.
+"""A digest of a set of event ids that shows whether another set can contain all of them.
 
-It is the number of ids and the sums of their first, second and third powers, as exact integers. Two sets of the same
-size that differ in at most three ids each have different digests (Newton's identities); for more, a coincidence of all
-three sums is needed. Unlike a sum of hashes it costs a quarter of a microsecond an event, and two digests can be
-subtracted: the difference of two sets of which one holds the other is the digest of what was added.
+The digest consists of the number of ids and the sums of their first, second and third powers, as exact integers. It
+does not depend on their order. Two sets of the same size that differ in at most three ids each have different digests
+(Newton's identities); for larger differences, all three sums would have to coincide. Unlike a sum of hashes, it takes
+only a quarter of a microsecond per event, and digests can be subtracted: if one set contains the other, the difference
+is the digest of the added ids.
 
-It shows what a server forgot, not what a forger did: the SHA-256 of the object is for that.
+It shows what a server forgot, not what somebody forged; the SHA-256 of the object is for that.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from operator import mul
 
 @dataclass
 class IdsDigest:
-    """The digest of a set of ids; ``str`` gives it as a manifest states it.
+    """The digest of a set of ids; ``str`` returns it as manifests have it.
 
-    :param count: ids.
+    :param count: number of ids.
     :param sums: the sums of the ids' first, second and third powers.
     """
 
@@ -31,18 +32,18 @@ class IdsDigest:
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> IdsDigest:
-        """Make the digest of distinct ids."""
+        """Return the digest of distinct ids."""
         squares = list(map(mul, ids, ids))
         return cls(len(ids), (sum(ids), sum(squares), sum(map(mul, squares, ids))))
 
     @classmethod
     def of_dry_run(cls, keys: Iterable[tuple[int, tuple[str, ...]]]) -> IdsDigest:
-        """Make the digest of distinct dry-run events, of which several may share an id: by id and policy ids."""
+        """Return the digest of distinct dry-run events by id and policy ids, since several may share an id."""
         return cls.of([number << 64 | _number(policies) for number, policies in keys])
 
     @classmethod
     def parse(cls, text: str) -> IdsDigest:
-        """Read a digest as a manifest states it.
+        """Parse a digest as manifests have it.
 
         :raises ValueError: if it is not one.
         """
@@ -51,7 +52,7 @@ class IdsDigest:
         return cls(int(count), (first, second, third))
 
     def add(self, other: IdsDigest) -> None:
-        """Take in the ids of another set that has none of these."""
+        """Add the ids of another set, which has no id in common with this one."""
         self.count += other.count
         one, two = self.sums, other.sums
         self.sums = (one[0] + two[0], one[1] + two[1], one[2] + two[2])
@@ -60,11 +61,12 @@ class IdsDigest:
         return ":".join([str(self.count), *(f"{each:x}" for each in self.sums)])
 
     def may_hold_all_of(self, earlier: IdsDigest) -> bool:
-        """Return whether this set can hold every id of an earlier one; ``False`` proves that ids are gone.
+        """Return whether this set can contain every id of an earlier one; ``False`` proves that ids are gone.
 
-        With at most two ids more than before, only a coincidence of all three sums hides ids that are gone, and none
-        can if at most three came late. With more, the answer rests on what the sums of any set of positive integers
-        obey, which is often true of a set that has lost some too: compare the first and last id and the counts as well.
+        With at most two ids more than before, missing ids go unnoticed only if all three sums coincide, which is
+        impossible if at most three ids were added. With more, the check uses inequalities that hold for the sums of any
+        set of positive integers, and often for a set that has lost ids too: also compare the first and last id and the
+        counts.
         """
         added = self.count - earlier.count
         first, second, third = (now - then for now, then in zip(self.sums, earlier.sums, strict=True))
@@ -97,5 +99,5 @@ def _are_two(first: int, second: int, third: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def _number(policies: tuple[str, ...]) -> int:
-    # NUL stands in no policy id, so that two ids are not taken for one.
+    # No policy id contains NUL, so two ids cannot look like one.
     return int.from_bytes(hashlib.sha256("\0".join(policies).encode()).digest()[:8], "big")

@@ -1,7 +1,7 @@
-"""The limits on what one answer may cost: bytes, structure and time.
+"""The limits of one answer: bytes, structure and time.
 
 A server, or whatever answers in its place, may send anything. These limits keep an answer below 64 MB of memory, within
-a bounded file on disk and a bounded time. Each one is an extra of the connection under the same name.
+a limited file on disk and a limited time. Each one is an extra of the connection with the same name.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass, fields
 from airflow_provider_curation.audit.errors import InvalidArgumentError
 
 _MIB = 1024 * 1024
-#: Bytes above which one event would not fit into memory together with the copies that checking it takes.
+#: A longer event, in bytes, would not fit into memory together with the copies that its checks need.
 LONGEST_LINE = 16 * _MIB
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may cost; see the defaults.
+    """The limits of one answer.
 
-    :param max_answer_bytes: bytes of one answer, both as it is received and decompressed.
-    :param max_json_bytes: bytes of one decompressed JSON answer, which is held in memory, unlike CSV.
-    :param max_json_objects: JSON objects in one answer: events, policies and whatever else stands in braces.
+    :param max_answer_bytes: bytes of one answer, both as received and decompressed.
+    :param max_json_bytes: bytes of one decompressed JSON answer, which is kept in memory, unlike CSV.
+    :param max_json_objects: JSON objects in one answer: events, policies and everything else in braces.
     :param max_line_bytes: bytes of one event: its JSON, or all of its CSV rows; also of the CSV header. At most 16 MiB.
     :param max_nesting: levels of objects and arrays in one event.
     :param answer_deadline: seconds from a request to the last byte of its answer.
-    :raises InvalidArgumentError: for a limit that is not a positive number.
+    :raises InvalidArgumentError: for a limit that is not a positive number, or too large.
     """
 
     max_answer_bytes: int = 256 * _MIB

@@ -1,4 +1,4 @@
-"""Windows that the server may have forgotten in part: it answers as if there had been no events."""
+"""Finds windows that the server may have partly forgotten: it answers as if there had been no events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_curation.audit.window import Window, before, format_utc
 
 
 def forgotten(window: Window, retention: timedelta, now: datetime) -> str | None:
-    """Describe which part of a window the server may have forgotten; ``None`` if it still has all of it.
+    """Return a sentence about the part of a window that the server may have forgotten; ``None`` if it has all of it.
 
     :param retention: how long the server remembers events.
     """
@@ -19,14 +19,14 @@ def forgotten(window: Window, retention: timedelta, now: datetime) -> str | None
     if window.start >= remembered:
         return None
     return (
-        f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that a server "
-        f"that keeps events for {format_duration(retention)} still has: an export would miss the events it has "
+        f"{window} begins before {format_utc(remembered + timedelta(seconds=1))}, the first second that the server "
+        f"still has if it keeps events for {format_duration(retention)}: an export would miss the events it has "
         "forgotten."
     )
 
 
 def check_remembered(window: Window, retention: timedelta, now: datetime) -> None:
-    """Refuse a window of which the server may have forgotten a part.
+    """Refuse a window that the server may have partly forgotten.
 
     :raises ExpiredWindowError: if it may have.
     """
@@ -40,10 +40,10 @@ def check_remembered(window: Window, retention: timedelta, now: datetime) -> Non
 def days_left(missing: Iterable[Window], archived_until: datetime, retention: timedelta, now: datetime) -> float:
     """Return how many days are left until the server forgets the oldest events that are not archived.
 
-    What it has forgotten entirely no longer counts: nothing can save that.
+    Windows that it has forgotten completely do not count, since they cannot be recovered.
 
     :param missing: windows that no export covers.
-    :param archived_until: the end of what was to be archived; everything after it is not archived either.
+    :param archived_until: the end of the period that should be archived; everything after it is not archived either.
     :param retention: how long the server remembers events.
     :return: days, with fractions; 0 if it is forgetting some of them now.
     """

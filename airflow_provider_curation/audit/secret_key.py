@@ -1,4 +1,4 @@
-"""The secret key of pseudonyms, and an id that tells keys apart and helps nobody to guess one."""
+"""The secret key of pseudonyms, and an id that distinguishes keys without making them easier to guess."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_provider_curation.audit.errors import InvalidArgumentError
 
 #: Bytes that a key must encode.
 LEAST_BYTES: Final = 32
-#: Of 32 random bytes, and of the 43 characters that encode them, fewer are different once in more than a billion keys.
+#: Fewer of 32 random bytes, or of the 43 characters that encode them, are different in less than one key in a billion.
 _LEAST_DIFFERENT: Final = 20
-#: So many capital and small letters are among 43 random characters of base64, which a written word does not have.
+#: 43 random characters of base64 have at least so many upper-case and lower-case letters; written words do not.
 _LEAST_OF_A_CASE: Final = 3
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
-#: What each guess of a key costs: 32 MiB and a tenth of a second, whether it is checked with a token or the id.
+#: Each guess of a key costs 32 MiB and a tenth of a second, whether it is checked against a token or the id.
 _SCRYPT: Final = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 1 << 26}
 _PURPOSE: Final = b"airflow-provider-curation pseudonyms v1"
 _ADVICE: Final = (
@@ -34,12 +34,11 @@ _ADVICE: Final = (
 class SecretKey:
     """A key for pseudonyms; it is never shown, not even in a traceback's locals.
 
-    What it computes rests on a key that is derived for pseudonyms alone, so that the same secret in another place does
-    not give the same values.
+    It computes with a key that is derived for pseudonyms alone, so the same secret used elsewhere gives other values.
 
     :param value: at least 32 random bytes, in hexadecimal or base64.
-    :param source: where it comes from, for errors: such as ``connection 'audit_key'``.
-    :raises InvalidArgumentError: for a key that could be guessed, or that is a key for signatures.
+    :param source: where it comes from, for errors, such as ``connection 'audit_key'``.
+    :raises InvalidArgumentError: for a key that could be guessed, or a key for signatures.
     """
 
     value: bytes = field(repr=False)
@@ -49,10 +48,10 @@ class SecretKey:
         text = self.value.decode("ascii", "replace").strip()
         if "-----BEGIN" in text:
             raise InvalidArgumentError(
-                f"The key of {self.source} is a key for signatures, which must not be that of pseudonyms. {_ADVICE}"
+                f"The key of {self.source} is a key for signatures, which must not be used for pseudonyms. {_ADVICE}"
             )
         if fault := _weakness(text):
-            raise InvalidArgumentError(f"The key of {self.source} {fault}, so that it could be guessed. {_ADVICE}")
+            raise InvalidArgumentError(f"The key of {self.source} {fault}, so it could be guessed. {_ADVICE}")
 
     def hmac(self, message: bytes) -> str:
         """Return the HMAC-SHA256 of a message in hexadecimal."""
@@ -60,7 +59,7 @@ class SecretKey:
 
     @property
     def id(self) -> str:
-        """16 digits, the same for the same key, and independent of what it computes."""
+        """16 digits that are the same for the same key, and independent of the values it computes."""
         return self._derived[32:].hex()
 
     @cached_property
@@ -69,7 +68,7 @@ class SecretKey:
 
 
 def _weakness(text: str) -> str | None:
-    """Return why a key can be guessed, or ``None`` if it looks random."""
+    """Return why a key could be guessed; ``None`` if it looks random."""
     if _HEX.fullmatch(text):
         content = bytes.fromhex(text)
         different, cases = len(set(content)), _LEAST_OF_A_CASE

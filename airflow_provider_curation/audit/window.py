@@ -15,34 +15,34 @@ _SECOND = timedelta(seconds=1)
 
 
 def to_utc(moment: datetime | str, name: str = "time") -> datetime:
-    """Return a moment in UTC, rounded up to a whole second.
+    """Return a time in UTC, rounded up to a whole second.
 
     The server's ``created_at`` has whole seconds. Rounding both ends of a window up therefore keeps adjacent windows
     adjacent, and puts an event of second ``s`` into the one window that contains ``s``.
 
-    :param moment: an aware datetime (pendulum's too), or an ISO 8601 string with an offset or ``Z``.
+    :param moment: an aware datetime (also pendulum's), or an ISO 8601 string with an offset or ``Z``.
     :param name: the argument's name, for the error.
-    :raises InvalidWindowError: if it is naive or cannot be read.
+    :raises InvalidWindowError: if it is naive or cannot be parsed.
     """
     parsed: object = moment
     if isinstance(moment, str):
         text = moment.strip()
         said = f"{name}={moment!r} is not an ISO 8601 time such as 2026-03-09T00:00:00Z."
         if not text[:1].isdigit():
-            # pendulum also reads words such as now.
+            # pendulum also parses words such as "now".
             raise InvalidWindowError(said)
         try:
             parsed = pendulum.parse(text, tz=None)  # None keeps naive times naive
         except (ValueError, TypeError, OverflowError) as error:
             raise InvalidWindowError(said) from error
     if not isinstance(parsed, datetime):
-        raise InvalidWindowError(f"{name}={moment!r} is not a moment; give a datetime or an ISO 8601 string.")
+        raise InvalidWindowError(f"{name}={moment!r} is not a time; give a datetime or an ISO 8601 string.")
     if parsed.tzinfo is None or parsed.utcoffset() is None:
         raise InvalidWindowError(
-            f"{name}={str(moment)!r} has no time zone, so it names different moments on different machines; "
+            f"{name}={str(moment)!r} has no time zone, so it means different times on different machines; "
             "add Z or an offset such as +02:00."
         )
-    # A plain datetime: pendulum's own arithmetic is slower and its repr differs between Airflow's versions.
+    # A plain datetime: pendulum's own arithmetic is slower, and its repr differs between versions of Airflow.
     try:
         utc = parsed.astimezone(timezone.utc)
         whole = datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, tzinfo=timezone.utc)
@@ -63,7 +63,7 @@ def check_duration(duration: object, name: str) -> None:
 
 
 def before(moment: datetime, duration: timedelta) -> datetime:
-    """Return the moment that is ``duration`` earlier, or the earliest datetime there is: a retention may be endless."""
+    """Return the time that is ``duration`` earlier; the earliest datetime if the duration is longer than that."""
     try:
         return moment - duration
     except OverflowError:
@@ -71,7 +71,7 @@ def before(moment: datetime, duration: timedelta) -> datetime:
 
 
 def format_utc(moment: datetime) -> str:
-    """Return a UTC moment as the server writes it: ``2026-03-09T14:51:03Z``."""
+    """Return a UTC time as the server writes it: ``2026-03-09T14:51:03Z``."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -91,7 +91,7 @@ class Window:
 
     @classmethod
     def parse(cls, start: datetime | str, end: datetime | str) -> Window:
-        """Return the window between two moments in any time zone; see :func:`to_utc`."""
+        """Return the window between two times in any time zone; see :func:`to_utc`."""
         return cls(to_utc(start, "start"), to_utc(end, "end"))
 
     @property

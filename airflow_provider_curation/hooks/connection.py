@@ -117,7 +117,7 @@ class ConnectionSettings:
 
     @property
     def sends_in_clear(self) -> bool:
-        """Whether credentials travel over a network without TLS."""
+        """Whether credentials are sent over a network without TLS."""
         parts = urlsplit(self.base_url)
         return parts.scheme == "http" and bool(self.auth or self.headers) and not _is_loopback(parts.hostname or "")
 
@@ -180,7 +180,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _proxy_passwords(proxies: Mapping[str, str]) -> list[str]:
-    """Return the passwords in proxies' URLs, as they are written and as they are sent."""
+    """Return the passwords in proxies' URLs, as written and as sent."""
     found: list[str] = []
     for proxy in proxies.values():
         try:
@@ -199,7 +199,7 @@ def _as_sent(*secrets: str) -> tuple[str, ...]:
 
 
 class _Extras:
-    """A connection's extras with their types, even if a form or a URI gave them as text."""
+    """A connection's extras with their types, even if a form or a URI has them as text."""
 
     def __init__(self, extras: Mapping[str, Any]) -> None:
         self._extras = extras
@@ -218,7 +218,7 @@ class _Extras:
         return InvalidArgumentError(f"The connection has an extra {name!r} that is not {wanted}.")
 
     def _switch(self, name: str) -> Any:
-        """Return a boolean, however it is written, or else the value itself."""
+        """Return a boolean, however it is written; any other value unchanged."""
         text = self._extras.get(name)
         known = _SWITCH.get(text.strip().lower()) if isinstance(text, str) else None
         return self._value(name) if known is None else known
@@ -249,7 +249,7 @@ class _Extras:
     def headers(self) -> dict[str, str]:
         if self._extras.get("headers"):
             raise InvalidArgumentError(
-                f"The connection has an extra 'headers', which Airflow would show in clear: name it {HEADERS_EXTRA!r}, "
+                f"The connection has an extra 'headers', which Airflow would show unmasked: name it {HEADERS_EXTRA!r}, "
                 "which Airflow masks."
             )
         headers = self.mapping(HEADERS_EXTRA)

@@ -1,4 +1,4 @@
-"""The hook: a connection's credentials, and the paged audit API behind them."""
+"""The hook: gives access to the paged audit API with a connection's credentials."""
 
 from __future__ import annotations
 
@@ -347,7 +347,7 @@ class CurationAuditHook(HttpHook):
         )
 
     def new_poller(self, search: Search, state: Mapping[str, Any] | None = None) -> Poller:
-        """Return a poller for new events; with the state of an earlier one, it goes on where that one stopped."""
+        """Return a poller for new events; with the state of an earlier one, it continues where that one stopped."""
         settings = self.settings
         return Poller.of(self.client, search, page_size=settings.page_size, state=state)
 

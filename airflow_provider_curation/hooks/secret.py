@@ -1,4 +1,4 @@
-"""The key of pseudonyms, from an Airflow connection."""
+"""Reads the key of pseudonyms from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def key_of_connection(conn_id: str, argument: str) -> SecretKey:
             f"{argument}={conn_id!r}: there is no such connection. Create one whose password is the key."
         ) from error
     if not password:
-        raise InvalidArgumentError(f"{argument}={conn_id!r}: the connection has no password, which is to be the key.")
+        raise InvalidArgumentError(f"{argument}={conn_id!r}: the connection has no password; set it to the key.")
     mask_secret(password)
     return SecretKey(password.encode(), f"{argument}={conn_id!r}")

@@ -16,7 +16,7 @@ from airflow_provider_curation.compat import AirflowNotFoundException, get_conne
 #: Longer messages are given to KMS as their SHA-256, which signs the same.
 _MOST_KMS_BYTES: Final = 4096
 _ALGORITHM: Final = "ECDSA_SHA_256"
-#: What KMS answers if the connection or the key is wrong, so that another try cannot help.
+#: KMS's answers if the connection or the key is wrong, so that a retry cannot help.
 _FINAL: Final = (
     "AccessDeniedException",
     "DisabledException",
@@ -135,11 +135,11 @@ class KmsKey:
             SigningAlgorithm=_ALGORITHM,
         )
         signature = bytes(answer["Signature"])
-        # The alias may have been moved to another key meanwhile.
+        # The alias may have moved to another key meanwhile.
         if not self.public_key.verifies(signature, message):
             raise SigningError(
-                f"{self.source}: KMS signed with another key than {self.kms_key_id!r} was at the beginning of the "
-                "task. Nothing was signed; the next try takes the new key."
+                f"{self.source}: KMS signed with a different key than {self.kms_key_id!r} had when the task started. "
+                "Nothing was signed; the next try uses the new key."
             )
         return signature
 
@@ -169,7 +169,7 @@ def _connection(conn_id: str, argument: str) -> Any:
 
 
 def _mask(secret: str) -> None:
-    """Mask a secret in logs: also line by line, since that is how a log shows a key in PEM."""
+    """Mask a secret in logs, also line by line, since a log shows a key in PEM that way."""
     mask_secret(secret)
     for line in secret.replace("\\n", "\n").split("\n"):
         if len(line) >= 16 and not line.startswith("-----"):

@@ -59,12 +59,12 @@ class StoredCursor:
         return None
 
     def keep(self, state: dict[str, Any] | None, delivered: bool = False) -> None:
-        """Note the cursor to save: soon if events were delivered, else once a minute."""
+        """Remember the cursor to save: soon if events were delivered, otherwise once a minute."""
         self._kept = state
         self._urgent = self._urgent or delivered
 
     async def save(self) -> None:
-        """Save the cursor that was noted, if it is time."""
+        """Save the remembered cursor, if it is time."""
         if self._value is None or self._kept is None:
             return
         if not self._urgent and time.monotonic() - self._saved_at < _SAVE_EVERY:

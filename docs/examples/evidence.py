@@ -16,7 +16,7 @@ def verify_october() -> str:
     )
     for finding in report.findings:
         print(finding)
-    for mend in report.mends:
-        print(mend.as_kwargs())  # arguments of CurationAuditToS3Operator
+    for repair in report.repairs:
+        print(repair.as_kwargs())  # arguments of CurationAuditToS3Operator
     # [END verify]
     return report.summary()

@@ -1,4 +1,4 @@
--- The views; put your root in.
+-- The views. Replace ROOT with the root of your archive.
 CREATE VIEW events AS
   SELECT * FROM read_parquet('ROOT/instance=*/stream=events/format=parquet/*/*.parquet', hive_partitioning = true);
 CREATE VIEW dry_run AS

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_curation.audit.evidence.findings import FindingKind
 from airflow_provider_curation.audit.evidence.manifest import Manifest
-from airflow_provider_curation.audit.evidence.mending import MENDED_BY_EXPORT
+from airflow_provider_curation.audit.evidence.repair import REPAIRED_BY_EXPORT
 from airflow_provider_curation.s3.location import DEFAULT_KEY
 from tests.support.exports import Bucket, export, s3_client, simulated
 
@@ -75,4 +75,4 @@ def test_evidence_names_every_field_and_finding() -> None:
     assert {field.name for field in dataclasses.fields(Manifest)} <= cells
     for kind in FindingKind:
         [line] = [line for line in text.splitlines() if line.startswith(f"| `{kind.value}` |")]
-        assert line.endswith("| yes |") == (kind in MENDED_BY_EXPORT), line
+        assert line.endswith("| yes |") == (kind in REPAIRED_BY_EXPORT), line

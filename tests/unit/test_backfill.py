@@ -104,7 +104,7 @@ def test_a_server_that_keeps_more_is_believed(midnight: datetime, caplog: pytest
 def test_arguments_that_cannot_be_used_are_named(arguments: dict[str, Any], message: str, midnight: datetime) -> None:
     with pytest.raises(InvalidArgumentError, match=message) as caught:
         export_windows(midnight - DAY, midnight, **arguments)
-    assert isinstance(caught.value, AirflowFailException)  # no retry mends it
+    assert isinstance(caught.value, AirflowFailException)  # no retry repairs it
 
 
 @pytest.mark.parametrize(("start", "end"), [("2026-11-02", "2026-11-03"), ("tomorrow", "2026-11-03T00:00:00Z")])

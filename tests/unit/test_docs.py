@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 TROUBLESHOOTING = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text()
 DEPLOYING = (ROOT / "docs" / "how-to" / "deploying.md").read_text()
 
+ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+
 ERRORS = {
     name: kind
     for name, kind in vars(errors).items()
@@ -38,6 +40,38 @@ def test_troubleshooting_names_no_error_that_is_not_there() -> None:
 
 def test_errors_that_the_pages_name_exist() -> None:
     assert set(re.findall(r"\{ERRORS\}\.(\w+)", DEPLOYING)) <= set(ERRORS)
+
+
+def invariants() -> list[tuple[str, list[str], list[str]]]:
+    """Each invariant of the architecture page, the files that keep it, and the tests that fail without it."""
+    _, table = ARCHITECTURE.split("| invariant | kept by |", 1)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n\n")[0].splitlines()[2:]]
+    return [(name, re.findall(r"`([^`]+)`", files), re.findall(r"`([^`]+)`", tests)) for name, files, tests in rows]
+
+
+def test_there_are_twelve_invariants() -> None:
+    assert len({name for name, _, _ in invariants()}) == len(invariants()) == 12
+
+
+@pytest.mark.parametrize(("files", "tests"), [pytest.param(*row[1:], id=row[0]) for row in invariants()])
+def test_files_and_tests_of_each_invariant_exist(files: list[str], tests: list[str]) -> None:
+    assert files
+    assert tests
+    for file in files:
+        assert (ROOT / "airflow_provider_curation" / file).is_file(), file
+    for test in tests:
+        file, name = test.split("::")
+        source = (ROOT / "tests" / file).read_text()
+        assert re.search(rf"^(?:async )?def {re.escape(name)}\(", source, re.MULTILINE), test
+
+
+def test_rooms_and_files_of_the_architecture_page_exist() -> None:
+    [listed] = re.findall(r"^\| room \|.*\n((?:\|.*\n)+)", ARCHITECTURE, re.MULTILINE)
+    rooms = [room for row in listed.splitlines()[1:] for room in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    named = rooms + re.findall(r"`((?:\w+/)*\w+(?:/|\.py))`", ARCHITECTURE.split("## The way of an event")[1])
+    package = ROOT / "airflow_provider_curation"
+    missing = [name for name in named if not ((package / name).exists() or (ROOT / name).exists())]
+    assert not missing
 
 
 def test_the_compatibility_table_is_that_of_the_last_matrix() -> None:
@@ -102,7 +136,7 @@ def test_every_operator_hook_sensor_and_trigger_is_public() -> None:
 
 def test_each_row_of_the_threat_model_names_tests_that_exist() -> None:
     page = (ROOT / "docs" / "explanation" / "evidence.md").read_text()
-    section = page.partition("## Who could want what")[2].partition("\n## ")[0]
+    section = page.partition("## Threat model")[2].partition("\n## ")[0]
     _, _, *rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
     assert len(rows) > 10
     sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))

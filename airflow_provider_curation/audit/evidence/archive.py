@@ -1,4 +1,4 @@
-"""Where an archive lies, as far as verifying it needs to know: a listing in order of key, and bytes by key."""
+"""The interface to an archive's storage that verification needs: a listing in order of key, and bytes by key."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final, NamedTuple, Protocol
 
 from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTES
 
-#: Bytes of a seal that are read: it has about 500 for each manifest.
+#: The most bytes of a seal that are read; it has about 500 for each manifest.
 MOST_SEAL_BYTES: Final = 256 << 20
 
 
 class TooLargeError(ValueError):
-    """A manifest, signature or seal that is larger than any that is written."""
+    """A manifest, signature or seal that is larger than any that this package writes."""
 
 
 class Entry(NamedTuple):
@@ -33,12 +33,12 @@ class Archive(Protocol):
     def uri(self, key: str) -> str: ...
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Yield what is below a prefix, in order of key, without holding it all."""
+        """Yield what is below a prefix, in order of key, without keeping all of it in memory."""
 
     def read(self, key: str, most: int = MOST_MANIFEST_BYTES) -> bytes | None:
         """Return a small object; ``None`` if there is none.
 
-        :raises TooLargeError: if it has more than ``most`` bytes; no more than those are read.
+        :raises TooLargeError: if it has more than ``most`` bytes; it is not read further.
         """
 
     def chunks(self, key: str) -> Iterator[bytes]:
@@ -57,4 +57,4 @@ class Archive(Protocol):
         """Write a small object unless there is one, and return whether it was written."""
 
     def put(self, key: str, body: bytes) -> None:
-        """Write a small object, in place of one that may be there."""
+        """Write a small object, replacing an existing one."""

@@ -1,4 +1,4 @@
-"""The chain of an archive's seals, in order of time: each with its signature and time stamp, and what they prove."""
+"""Reads the chain of an archive's seals, in order of time, and checks their signatures and time stamps."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Trust:
 class Link:
     """One seal of a chain.
 
-    :param seal: ``None`` if it cannot be read, or its signature does not count: then nothing that it says counts.
+    :param seal: ``None`` if it cannot be read, or its signature does not count, so that nothing in it counts.
     :param findings: what is wrong with it.
     :param signed: whether it has a signature, whoever made it.
     :param counts: whether a trusted key signed it.
-    :param proven_at: a moment, in UTC, at which it is proven to have existed; ``None`` if nothing proves one.
+    :param proven_at: a time, in UTC, at which it is proven to have existed; ``None`` if nothing proves one.
     """
 
     seal: Seal | None
@@ -54,7 +54,7 @@ class Link:
 
 @dataclass(frozen=True)
 class _Read:
-    """A seal with the files beside it, before it is known what they are worth."""
+    """A seal with the files beside it, before they are checked."""
 
     key: str
     seal: Seal | None
@@ -83,9 +83,9 @@ def read_chain(archive: Archive, layout: Layout, trust: Trust) -> Iterator[Link]
         forged = bool(trust.ring) and not check.counts
         if forged:
             faults.append(check.detail)
-        # After one that cannot be read, the link to it cannot be checked, and is its fault alone.
+        # The link to an unreadable seal cannot be checked; that finding belongs to the unreadable one alone.
         if intact and each.seal.previous_sha256 != (before.sha256 if before else None):
-            faults.append("does not chain to the seal before it, which is missing or another one")
+            faults.append("does not chain to the seal before it, which is missing or was replaced")
         before, intact = each.seal, True
         findings = [Finding(FindingKind.SEAL_BROKEN, fault, each.key, each.seal.period) for fault in faults]
         yield Link(None if forged else each.seal, findings, each.signed, check.counts, proven_at)
@@ -114,7 +114,7 @@ def _read(archive: Archive, key: str, listed: Iterable[str], trust: Trust) -> _R
 def _check_backwards(
     read: Sequence[_Read], layout: Layout, trust: Trust
 ) -> Sequence[tuple[SignatureCheck, datetime | None]]:
-    """Check signatures from the last seal to the first: a seal that counts proves that those before it are older."""
+    """Check signatures from the last seal to the first, since a seal that counts proves that earlier ones are older."""
     checks: list[tuple[SignatureCheck, datetime | None]] = []
     after: tuple[str | None, datetime | None] = (None, None)
     for each in reversed(read):
@@ -125,7 +125,7 @@ def _check_backwards(
         seal = each.seal
         subjects = seal_subjects(layout, each.key, seal.sha256)
         check = check_signature(each.signature, trust.ring, Purpose.SEAL, subjects)
-        # A key that was not revoked is believed its own date.
+        # The date in a signature counts unless its key was revoked.
         moments = [each.stamped_at, check.signed_at if check.counts else None]
         if after[0] == seal.sha256:
             moments.append(after[1])

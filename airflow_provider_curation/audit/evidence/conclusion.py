@@ -1,4 +1,4 @@
-"""What came of mending: what was found, what was mended, what is lost, and whether it was an incident."""
+"""The outcome of a repair: what was found, repaired and lost, and whether it was an incident."""
 
 from __future__ import annotations
 
@@ -12,60 +12,59 @@ from airflow_provider_curation.audit.evidence.findings import INCIDENTS, Finding
 from airflow_provider_curation.audit.evidence.printable import printable
 from airflow_provider_curation.audit.window import to_utc
 
-#: Findings that are named; the others are counted.
+#: How many findings are listed; the others are only counted.
 _MOST: int = 50
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The outcome of a verification, of mending, and of another verification of the same period.
+    """The outcome of a verification, a repair, and another verification of the same period.
 
     :param found: findings of the first verification, by kind.
-    :param mended: findings that the second one no longer has, by kind.
+    :param repaired: findings that the second one no longer has, by kind.
     :param lost: findings that the second one has, by kind; but for sealed exports that were replaced by one with no
         event less, which is an incident, and no loss.
-    :param incidents: kinds of altered or vanished evidence that were found, mended or not, and are not tolerated.
+    :param incidents: kinds of altered or vanished evidence that were found, repaired or not, and are not tolerated.
     :param lines: each finding in words, and what became of it.
     """
 
     found: Mapping[str, int]
-    mended: Mapping[str, int]
+    repaired: Mapping[str, int]
     lost: Mapping[str, int]
     incidents: tuple[str, ...]
     lines: tuple[str, ...]
 
     @property
     def failed(self) -> bool:
-        """Whether something is lost, or was altered or had vanished and is not tolerated."""
+        """Whether something is lost, or was altered or had vanished without being tolerated."""
         return bool(self.lost or self.incidents)
 
     def __str__(self) -> str:
         """Return it for people, without control characters of what was stored."""
         if not self.found and not self.lost and not self.lines:
-            return "Nothing was found, and nothing was mended."
-        parts = [f"Found: {_listed(self.found)}. Mended: {_listed(self.mended)}. Lost: {_listed(self.lost)}."]
+            return "Nothing was found, and nothing was repaired."
+        parts = [f"Found: {_listed(self.found)}. Repaired: {_listed(self.repaired)}. Lost: {_listed(self.lost)}."]
         if self.incidents:
             parts.append(
                 f"Finished exports were altered or had vanished ({', '.join(self.incidents)}): find out who or what "
-                "did that. What a mend replaced is kept in _quarantine/ below the archive's root, or as an older "
-                "version."
+                "did that. Replaced bytes are kept in _quarantine/ below the archive's root, or as an older version."
             )
         return "\n".join([*parts, *self.lines])
 
 
 def conclude(before: Mapping[str, Any], after: Mapping[str, Any], tolerate: Iterable[str] = ()) -> Conclusion:
-    """Compare two verifications of the same period, one from before and one from after mending.
+    """Compare two verifications of the same period, one from before a repair and one from after it.
 
     :param before: a report, as :meth:`Report.as_dict` and the operator return it.
     :param after: likewise.
-    :param tolerate: kinds of findings that are no incident once they are mended, such as ``["object_missing"]``.
+    :param tolerate: kinds of findings that are not an incident once they are repaired, such as ``["object_missing"]``.
     :raises InvalidArgumentError: for a kind that does not exist.
     """
     tolerated = set(tolerate)
     if unknown := tolerated - {kind.value for kind in FindingKind}:
         raise InvalidArgumentError(f"tolerate: {sorted(unknown)[0]!r} is not a kind of finding.")
     found, left_over = Counter(before["counts"]), Counter(after["counts"])
-    # What was mended after it was sealed stays a finding, though nothing of it is lost.
+    # What was repaired after it was sealed stays a finding, though nothing of it is lost.
     rewritten = [each for each in after["findings"] if _lost_nothing(each)]
     lost = left_over - Counter(each["kind"] for each in rewritten)
     incidents = sorted((set(found) | set(left_over)) & {kind.value for kind in INCIDENTS} - tolerated)
@@ -73,7 +72,7 @@ def conclude(before: Mapping[str, Any], after: Mapping[str, Any], tolerate: Iter
     lines = [f"- {'rewritten' if _lost_nothing(each) else 'lost'}: {_line(each)}" for each in after["findings"]]
     # Beyond the findings that a report names, it is not known what became of one.
     whole = sum(left_over.values()) == len(after["findings"])
-    lines += [f"- mended: {_line(each)}" for each in before["findings"] if whole and _identity(each) not in left]
+    lines += [f"- repaired: {_line(each)}" for each in before["findings"] if whole and _identity(each) not in left]
     more = [f"- and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
     return Conclusion(found, found - left_over, lost, tuple(incidents), (*lines[:_MOST], *more))
 

@@ -1,4 +1,4 @@
-"""Which time exports cover: parts that touch become one, so that a whole series is a few numbers."""
+"""Records which time exports cover; adjacent windows become one, so a whole series takes only a few numbers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _RECENT: Final = 64
 
 
 class Coverage:
-    """A set of moments, made of windows that are added in any order."""
+    """A set of times, made of windows that are added in any order."""
 
     def __init__(self) -> None:
         self._starts: list[datetime] = []
         self._ends: list[datetime] = []
 
     def add(self, window: Window) -> list[Window]:
-        """Add a window, and return the parts of it that were covered before."""
+        """Add a window, and return the parts of it that were already covered."""
         # The parts that overlap the window or touch it.
         first = bisect_left(self._ends, window.start)
         last = bisect_right(self._starts, window.end)
@@ -59,9 +59,9 @@ class Coverage:
 
 @dataclass
 class SeriesCoverage:
-    """The time that a series covers, and how wide and how compressed its exports are.
+    """The time that a series covers, and the widths and compressions of its exports.
 
-    :ivar expected: whether its unfiltered exports must be there.
+    :ivar expected: whether its unfiltered exports must exist.
     """
 
     everything: Coverage = field(default_factory=Coverage)
@@ -83,15 +83,15 @@ class SeriesCoverage:
         self.add_form(stored)
 
     def add_form(self, stored: StoredManifest) -> None:
-        """Count in how wide and how compressed an export is."""
+        """Count an export's width and compression."""
         self.widths[stored.window.width] += 1
         self.compressions[str(stored.facts.get("compression"))] += 1
 
     def covered(self, filtered_is_a_finding: bool) -> Coverage:
         """Return the time that is covered.
 
-        Filtered exports cover nothing where unfiltered ones are expected. Elsewhere they do if each of them is a
-        finding anyway, or if the series has no others.
+        If unfiltered exports are expected, filtered ones cover nothing. Otherwise they cover their time if each of them
+        is a finding anyway, or if the series has no others.
         """
         if self.expected or not (filtered_is_a_finding or self.only_filtered):
             return self.unfiltered
@@ -123,13 +123,13 @@ class ArchiveCoverage:
         self._check = check
         self._series: dict[Series, SeriesCoverage] = {}
         self._same: dict[tuple[Series, str], _SameTreatment] = {}
-        # The series of keys that differ only in numbers; it tells where an object without a manifest belongs.
+        # The series of keys that differ only in numbers: it shows where an object without a manifest belongs.
         self._shapes: dict[str, Series | None] = {}
 
     def add(self, key: str, stored: StoredManifest) -> Iterator[Finding]:
-        """Add an export, and yield each time that it covers again.
+        """Add an export, and yield a finding for each time that was already covered.
 
-        :param key: the manifest's.
+        :param key: the manifest's key.
         """
         window, series = stored.window, self._check.series_of(stored)
         shape = key_shape(key, stored.facts["instance"])
@@ -144,11 +144,11 @@ class ArchiveCoverage:
         same.recent.append((window, key))
 
     def add_broken(self, manifest_key: str, window: Window | None) -> Series | None:
-        """Add an export whose manifest cannot be read as far as its key tells, so that its time is no gap as well.
+        """Add an export with an unreadable manifest by the window in its key, so that its time is not also a gap.
 
         :return: the series whose keys look like this one, if there is exactly one.
         """
-        # The earlier names of servers shape keys, too.
+        # Keys can also contain the earlier names of servers.
         instances = {series.instance for series in self._series} | set(self._check.aliases)
         shapes = {key_shape(manifest_key, instance) for instance in instances}
         alike = {self._shapes[shape] for shape in shapes if shape in self._shapes}
@@ -159,7 +159,7 @@ class ArchiveCoverage:
         return series
 
     def expect(self, series: Series, like: StoredManifest | None = None) -> None:
-        """Expect a series that was exported or sealed once, though nothing of it may be in the period.
+        """Expect a series that was exported or sealed once, even if nothing of it is in the period.
 
         :param like: one of its exports.
         """
@@ -169,13 +169,13 @@ class ArchiveCoverage:
                 seen.add_form(like)
 
     def expect_unfiltered(self, instances: Iterable[str]) -> None:
-        """Expect the series that the check names, of these servers."""
+        """Expect the series that the check names, for these servers."""
         for instance in instances:
             for stream, form in self._check.expected:
                 self._series.setdefault(Series(instance, stream, form), SeriesCoverage()).expected = True
 
     def gaps(self, now: datetime) -> Iterator[tuple[Finding, bool]]:
-        """Yield the times that no export covers, and whether the export that is to cover one may still be running."""
+        """Yield the times that no export covers, each with whether its export may still be running."""
         check = self._check
         for series, seen in self._series.items():
             period = check.period
@@ -189,7 +189,7 @@ class ArchiveCoverage:
                     yield Finding(FindingKind.GAP, detail, None, part, series, seen.usual_compression), pending
 
     def instances(self) -> set[str]:
-        """Return the servers that have exports here, or are expected to."""
+        """Return the servers that have exports here, or should have."""
         return {series.instance for series in self._series}
 
     def __getitem__(self, series: Series) -> SeriesCoverage:

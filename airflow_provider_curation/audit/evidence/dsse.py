@@ -1,7 +1,7 @@
 """The envelope of a signature: exact bytes, their type, and signatures over both (DSSE, version 1.0.2).
 
-What is signed is the pre-authentication encoding of type and bytes. No JSON is parsed and written again on the way, so
-that there is nothing on which two implementations could differ.
+The signed message is the pre-authentication encoding of type and bytes. No JSON is parsed and written again, so there
+is nothing that two implementations could do differently.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ class EnvelopeError(ValueError):
 
 
 class Signer(Protocol):
-    """A private key, wherever it is kept."""
+    """A private key, in this process or elsewhere."""
 
     @property
     def public_key(self) -> PublicKey:
-        """What verifies its signatures."""
+        """The key that verifies its signatures."""
 
     @property
     def key_id(self) -> str:
         """The id of its public key."""
 
     def sign(self, message: bytes) -> bytes:
-        """Return a signature over a message, in the form that OpenSSL verifies."""
+        """Return a signature over a message, in the form that OpenSSL expects."""
 
 
 @dataclass(frozen=True)
 class Signature:
     """One signature.
 
-    :param key_id: which key made it; only a hint, since the signature does not cover it.
+    :param key_id: the id of the key; only a hint, since the signature does not cover it.
     """
 
     key_id: str
@@ -54,7 +54,7 @@ class Signature:
 class Envelope:
     """Bytes of a type, and the signatures over them.
 
-    :param payload: the signed bytes, at most 1 MiB with everything around them.
+    :param payload: the signed bytes, at most 1 MiB including the envelope.
     :param payload_type: the media type of the payload.
     """
 
@@ -70,7 +70,7 @@ class Envelope:
 
     @property
     def signed_bytes(self) -> bytes:
-        """What each signature is over."""
+        """The message that each signature is made over."""
         return pre_authentication_encoding(self.payload_type, self.payload)
 
     def to_json(self) -> bytes:
@@ -86,9 +86,9 @@ class Envelope:
 
     @classmethod
     def parse(cls, body: bytes) -> Envelope:
-        """Read an envelope, which must be byte for byte as :meth:`to_json` writes it.
+        """Parse an envelope, which must be exactly as :meth:`to_json` writes it.
 
-        DSSE itself is more lenient. Here every byte of an archive counts, so that no change to a file goes unseen.
+        DSSE itself is more lenient. Here every byte of an archive counts, so no change to a file goes unnoticed.
 
         :raises EnvelopeError: if it is not one, is written differently, or has more than 1 MiB or 16 signatures.
         """
@@ -104,12 +104,12 @@ class Envelope:
             raise EnvelopeError("it does not name the type of its payload")
         envelope = cls(_bytes_of(facts, "payload"), payload_type, tuple(map(_signature, signatures)))
         if envelope.to_json() != body:
-            raise EnvelopeError("it has other members, white space or spellings than a signature is written with")
+            raise EnvelopeError("it has other members, white space or base64 than this package writes")
         return envelope
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """Return what is signed: ``DSSEv1``, and the length and bytes of the type and of the payload, between spaces."""
+    """Return the signed message: ``DSSEv1`` and the length and bytes of type and payload, separated by spaces."""
     kind = payload_type.encode()
     return b" ".join((b"DSSEv1", b"%d" % len(kind), kind, b"%d" % len(payload), payload))
 

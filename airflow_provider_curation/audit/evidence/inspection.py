@@ -1,4 +1,4 @@
-"""Looks at one manifest and its object: whether the manifest can be read, and the object is what it says."""
+"""Inspects one manifest and its object: whether the manifest can be read, and the object matches it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from airflow_provider_curation.audit.evidence.manifest import MOST_MANIFEST_BYTE
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was seen of a manifest and its object.
+    """What the inspection of a manifest and its object showed.
 
-    :param key: the manifest's.
+    :param key: the manifest's key.
     :param manifest: ``None`` if it cannot be read.
     :param fault: what is wrong with the object.
     :param unreadable: why the manifest cannot be read.
     :param bytes_read: of the object; ``None`` if it was not read.
-    :param checksum_compared: whether the store's own SHA-256 of the object was compared in place of reading it.
-    :param content_read: whether the content was compared with the manifest, too.
-    :param signed: whether there is a signature of the manifest.
-    :param signature: the signature's file, if there is one and it is to be checked.
+    :param checksum_compared: whether the store's own SHA-256 of the object was compared instead of reading it.
+    :param content_read: whether the content was also compared with the manifest.
+    :param signed: whether the manifest has a signature.
+    :param signature: the signature's file, if there is one to check.
     """
 
     key: str
@@ -46,11 +46,11 @@ class Inspected:
 def inspect(
     archive: Archive, check: Check, listed: Entry, found: Entry | None, sealed_sha256: str | None, signed: bool
 ) -> Inspected:
-    """Look at a manifest, its signature and its object.
+    """Inspect a manifest, its signature and its object.
 
     :param listed: the manifest.
     :param found: the object; ``None`` if there is none.
-    :param sealed_sha256: of the manifest's file, as it was sealed; ``None`` if it was not.
+    :param sealed_sha256: of the manifest's file when it was sealed; ``None`` if it was not.
     :param signed: whether a signature of the manifest was listed.
     """
     inspected = _inspect(archive, check, listed, found, sealed_sha256)
@@ -62,7 +62,7 @@ def _read_signature(archive: Archive, manifest_key: str) -> bytes | None:
     try:
         return archive.read(manifest_key + SIGNATURE_SUFFIX, MOST_ENVELOPE_BYTES)
     except TooLargeError:
-        # What is not an envelope says so when it is checked.
+        # The check reports that this is not an envelope.
         return b""
 
 
@@ -91,7 +91,7 @@ def _inspect(
 
 
 def read_manifest(archive: Archive, listed: Entry) -> StoredManifest | str:
-    """Return a stored manifest, or why it cannot be read. Whatever is in it, nothing is raised."""
+    """Return a stored manifest, or why it cannot be read; it never raises because of the content."""
     if listed.size > MOST_MANIFEST_BYTES:
         return f"it has {listed.size:,} bytes, and a manifest has at most {MOST_MANIFEST_BYTES:,}"
     try:

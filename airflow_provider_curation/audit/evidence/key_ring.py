@@ -1,7 +1,7 @@
 """The public keys that a verifier trusts, and when each of them counts.
 
-A key ring is a PEM file, a JSON file, or a folder of both. In a folder, each ``*.pub`` and ``*.pem`` file holds one
-public key, and ``keys.json`` gives their dates. Its form, also as a file of its own with ``public_key`` in place of
+A key ring is a PEM file, a JSON file, or a folder of both. In a folder, each ``*.pub`` and ``*.pem`` file has one
+public key, and ``keys.json`` has their dates. A JSON file on its own has the same form, with ``public_key`` in place of
 ``file``::
 
     {"keys": [{"file": "2026.pub", "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2027-01-01T00:00:00Z"},
@@ -33,10 +33,10 @@ class TrustedKey:
     """A public key, and when its signatures count; all times are in UTC.
 
     :param name: the file or connection that it came from.
-    :param valid_from: signatures that are dated earlier do not count; ``None`` sets no limit.
-    :param valid_until: nor do those that are dated from this moment on: the key was replaced.
-    :param revoked_from: from when on others may have the key, so that a date in a signature proves nothing: only what
-        is proven to be older counts.
+    :param valid_from: signatures with an earlier date do not count; ``None`` sets no limit.
+    :param valid_until: signatures with this date or a later one do not count, because the key was replaced.
+    :param revoked_from: since when others may have the key, so that dates in its signatures prove nothing; only
+        signatures that are proven to be older count.
     """
 
     public_key: PublicKey
@@ -50,7 +50,7 @@ class TrustedKey:
             raise InvalidArgumentError(f"{self.name}: valid_from is not before valid_until, so the key never counts.")
 
     def counts(self, moment: datetime) -> bool:
-        """Return whether what is signed at a moment, in UTC, counts."""
+        """Return whether a signature made at this time, in UTC, counts."""
         return (
             (self.valid_from is None or moment >= self.valid_from)
             and (self.valid_until is None or moment < self.valid_until)
@@ -62,7 +62,7 @@ class TrustedKey:
 class KeyRing:
     """Trusted keys, each once; an empty ring trusts nothing.
 
-    :raises InvalidArgumentError: if the same key is given twice, with different dates.
+    :raises InvalidArgumentError: if the same key is given twice with different dates.
     """
 
     keys: tuple[TrustedKey, ...] = ()
@@ -83,12 +83,12 @@ class KeyRing:
         return bool(self.keys)
 
     def get(self, key_id: str) -> TrustedKey | None:
-        """Return the key of an id; ``None`` if it is not trusted."""
+        """Return the key with an id; ``None`` if it is not trusted."""
         return self._by_id.get(key_id)
 
     @classmethod
     def join(cls, rings: Iterable[KeyRing]) -> KeyRing:
-        """Return one ring with the keys of several."""
+        """Return one ring with the keys of several rings."""
         return cls(tuple(key for ring in rings for key in ring.keys))
 
     @classmethod
@@ -98,7 +98,7 @@ class KeyRing:
 
     @classmethod
     def of_text(cls, text: str | bytes, source: str) -> KeyRing:
-        """Return the ring that a JSON text or a public key in PEM holds.
+        """Return the key ring in a JSON text, or one with a public key in PEM.
 
         :raises InvalidArgumentError: if it is neither.
         """
@@ -111,7 +111,7 @@ class KeyRing:
     def load(cls, path: str | os.PathLike[str]) -> KeyRing:
         """Read a PEM file, a JSON file or a folder of both.
 
-        :raises InvalidArgumentError: if it holds no usable public key, or something that is not understood.
+        :raises InvalidArgumentError: if it has no usable public key, or unknown content.
         """
         path = Path(path)
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""Public and private keys of signatures: Ed25519, and ECDSA on the curve P-256 with SHA-256."""
+"""Public and private keys for signatures: Ed25519, and ECDSA on the curve P-256 with SHA-256."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class PublicKey:
     def of_pem(cls, pem: str | bytes, source: str) -> PublicKey:
         """Read one public key.
 
-        :param source: where it comes from, for errors: such as ``file 'audit.pub'``.
-        :raises InvalidArgumentError: if it is not one public key of a known kind.
+        :param source: where it comes from, for errors, such as ``file 'audit.pub'``.
+        :raises InvalidArgumentError: if it is not exactly one public key of a known kind.
         """
         kinds = [kind for kind, _ in pem_blocks(pem, source)]
         if any("PRIVATE" in kind for kind in kinds):
@@ -72,9 +72,9 @@ class PublicKey:
 
     @classmethod
     def of_der(cls, der: bytes, source: str) -> PublicKey:
-        """Read a public key's DER bytes (SubjectPublicKeyInfo), as AWS KMS gives them.
+        """Read a public key's DER bytes (SubjectPublicKeyInfo), as AWS KMS returns them.
 
-        :raises InvalidArgumentError: as of :meth:`of_pem`.
+        :raises InvalidArgumentError: as :meth:`of_pem` does.
         """
         try:
             return cls._of(load_der_public_key(der), source)
@@ -93,12 +93,12 @@ class PublicKey:
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 of its DER bytes, as: ``openssl pkey -pubin -in audit.pub -outform DER | sha256sum``."""
+        """SHA-256 of its DER bytes: ``openssl pkey -pubin -in audit.pub -outform DER | sha256sum``."""
         return hashlib.sha256(self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
     @property
     def pem(self) -> str:
-        """The key in PEM, to give to whoever verifies."""
+        """The key in PEM, for everybody who verifies."""
         return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
@@ -115,7 +115,7 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """A key that signs, in this process's memory; it is never shown.
+    """A private key in this process's memory; it is never shown.
 
     :param key: of ``cryptography``.
     """
@@ -127,25 +127,26 @@ class PrivateKey:
     def of_pem(cls, pem: str | bytes, source: str, passphrase: str | None = None) -> PrivateKey:
         """Read one private key.
 
-        :param source: where it comes from, for errors: such as ``signing_conn_id='audit_key'``.
+        :param source: where it comes from, for errors, such as ``signing_conn_id='audit_key'``.
         :param passphrase: of an encrypted key.
-        :raises InvalidArgumentError: if it is not one private key of a known kind; the message shows none of it.
+        :raises InvalidArgumentError: if it is not exactly one private key of a known kind; the message shows none of
+            it.
         """
         found = [block for kind, block in pem_blocks(pem, source) if kind.endswith("PRIVATE KEY")]
         if len(found) != 1:
             raise InvalidArgumentError(
-                f"{source} is not one private key in PEM (-----BEGIN PRIVATE KEY-----). Make one with: "
+                f"{source} is not one private key in PEM (-----BEGIN PRIVATE KEY-----). Create one with: "
                 "openssl genpkey -algorithm ed25519"
             )
         try:
             key = load_pem_private_key(found[0], passphrase.encode() if passphrase else None)
         except TypeError:
             raise InvalidArgumentError(
-                f"{source}: the private key is encrypted and there is no passphrase, or there is one for a key that is "
-                "not encrypted. Set the connection's extra passphrase accordingly."
+                f"{source}: the private key is encrypted but there is no passphrase, or there is a passphrase but the "
+                "key is not encrypted. Set or remove the connection's extra passphrase."
             ) from None
         except (ValueError, UnsupportedAlgorithm):
-            # The reason could quote the key.
+            # The cause could quote the key.
             raise InvalidArgumentError(
                 f"{source} is not a private key that can be read, or its passphrase is wrong. {_USABLE}."
             ) from None
@@ -158,7 +159,7 @@ class PrivateKey:
         return self.public_key.id
 
     def is_held_by(self, secret: bytes) -> bool:
-        """Return whether a secret is this key in another form: PEM, DER or the bare number, as hex or base64."""
+        """Return whether a secret is this key in another form: as PEM, DER or the bare number, in hex or base64."""
         der = self.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         if isinstance(self.key, Ed25519PrivateKey):
             number = self.key.private_bytes_raw()
@@ -174,7 +175,7 @@ class PrivateKey:
 
 
 def _decoded(secret: bytes) -> Iterator[bytes]:
-    """Yield a secret, and what it decodes to."""
+    """Yield a secret, and its decoded forms."""
     yield secret
     text = secret.decode("ascii", "ignore")
     with contextlib.suppress(ValueError):
@@ -188,10 +189,10 @@ def _decoded(secret: bytes) -> Iterator[bytes]:
 def pem_blocks(pem: str | bytes, source: str) -> list[tuple[str, bytes]]:
     r"""Return the blocks of a PEM text, with their kinds and with their line breaks restored.
 
-    Airflow's forms have a password in one line: pasting turns a key's line breaks into spaces, and JSON that is written
-    by hand often has ``\n`` as two characters.
+    Airflow's forms keep a password on one line, so pasting turns a key's line breaks into spaces, and JSON written by
+    hand often has ``\n`` as two characters.
 
-    :raises InvalidArgumentError: if the text is not ASCII, or has more than 64 KiB.
+    :raises InvalidArgumentError: if the text is not ASCII, or is larger than 64 KiB.
     """
     if len(pem) > _MOST_PEM_BYTES:
         raise InvalidArgumentError(f"{source} has {len(pem):,} bytes; a key in PEM has at most {_MOST_PEM_BYTES:,}.")

@@ -1,6 +1,6 @@
-"""Where an archive keeps what: data below its root, and manifests, signatures and seals in trees of their own.
+"""The keys of an archive: data is below its root, and manifests, signatures and seals are in folders of their own.
 
-Query engines skip folders whose names begin with an underscore, so that no manifest is taken for a row.
+Query engines skip folders whose names begin with an underscore, so they never read a manifest as a row.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MANIFEST_SUFFIX: Final = ".json"
-#: Behind a manifest's or a seal's own key.
+#: Appended to a manifest's or a seal's key.
 SIGNATURE_SUFFIX: Final = ".dsse"
 
 
@@ -24,7 +24,7 @@ class Layout:
 
     @property
     def prefix(self) -> str:
-        """What every key of the archive begins with."""
+        """The prefix of every key of the archive."""
         return f"{self.root}/" if self.root else ""
 
     @property
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def quarantine(self) -> str:
-        """The prefix of altered bytes that a mend has put aside."""
+        """The prefix of altered bytes that a repair has put aside."""
         return f"{self.prefix}_quarantine/"
 
     @property

@@ -1,4 +1,4 @@
-"""What a listing tells: which manifest belongs to which object, and which window a key names."""
+"""Reads a listing: which manifest belongs to which object, and which window a key names."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _NUMBERS = re.compile(r"\d+")
 _EXPORTED = re.compile(r"\.(jsonl(\.gz|\.zip|\.zst)?|csv(\.gz|\.zip)|parquet)$")
 _OF_AN_ARCHIVE = re.compile(r"/_(manifests|seals)/")
 _DATES = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d{2}-\d{2}|(?<![^/=_.-])\d+(?![^/=_.-])")
-#: Signatures without a manifest that are named.
+#: How many signatures without a manifest are named.
 _MOST_LEFT: Final = 10_000
-#: Shapes of keys that are told apart; more do not come from one archive's few series.
+#: How many shapes of keys are distinguished; one archive has only a few series.
 _MOST_SHAPES: Final = 1000
 
 
 def pairs(
     manifests: Iterable[Entry], objects: Iterable[Entry], layout: Layout
 ) -> Iterator[tuple[Entry | None, Entry | None]]:
-    """Yield manifests with their objects from two listings in order of key; ``None`` stands for a missing one.
+    """Yield manifests with their objects from two listings in order of key; ``None`` means that one is missing.
 
-    The two orders differ a little, since a manifest's key ends in ``.json``: an object whose key begins with another
-    one's may come earlier than its manifest does. So few objects wait for their manifest.
+    The orders differ slightly, since a manifest's key ends in ``.json``: if an object's key is the beginning of another
+    key, it can come earlier than its manifest. So a few objects wait for their manifest.
     """
     waiting: dict[str, Entry] = {}
     left = iter(objects)
@@ -57,9 +57,9 @@ def pairs(
 
 
 class ManifestListing:
-    """The manifests of a listing, and which of them have a signature, though that is listed behind its manifest.
+    """The manifests of a listing, and which of them have a signature, which is listed after its manifest.
 
-    :ivar left: manifests of which only the signature is there, by key; of many, the first ones.
+    :ivar left: keys of manifests of which only the signature exists; of many, the first ones.
     """
 
     def __init__(self, listed: Iterable[Entry]) -> None:
@@ -68,7 +68,7 @@ class ManifestListing:
         self._signed: set[str] = set()
 
     def __iter__(self) -> Iterator[Entry]:
-        """Yield each manifest once it is known whether it is signed."""
+        """Yield each manifest, once it is known whether it has a signature."""
         waiting: deque[Entry] = deque()
         for each in self._listed:
             while waiting and waiting[0].key + SIGNATURE_SUFFIX < each.key:
@@ -84,7 +84,7 @@ class ManifestListing:
         yield from waiting
 
     def is_signed(self, manifest_key: str) -> bool:
-        """Return whether the last manifest that was yielded has a signature; each is asked for once."""
+        """Return whether the last yielded manifest has a signature; call it once for each manifest."""
         key = manifest_key + SIGNATURE_SUFFIX
         signed = key in self._signed
         self._signed.discard(key)
@@ -92,12 +92,12 @@ class ManifestListing:
 
 
 def is_export(key: str) -> bool:
-    """Return whether a key ends as an export's does."""
+    """Return whether a key ends like an export's key."""
     return _EXPORTED.search(key) is not None
 
 
 def other_root(key: str) -> str | None:
-    """Return the root of another archive that a key belongs to, below the one that is listed; ``None`` of none."""
+    """Return the root of the other archive that a key belongs to, below the listed one; ``None`` if there is none."""
     found = _OF_AN_ARCHIVE.search(key)
     return found and key[: found.start()]
 
@@ -114,31 +114,31 @@ def named_window(key: str) -> Window | None:
 
 
 def key_shape(manifest_key: str, instance: str) -> str:
-    """Return a key without its numbers, except those in its server's name: servers may differ in nothing else."""
+    """Return a key without its numbers, except those in the server's name, which may be all that differs."""
     parts = manifest_key.split(instance) if instance else [manifest_key]
     return instance.join(_NUMBERS.sub("0", part) for part in parts)
 
 
 class Elsewhere:
-    """Manifests outside of a period, one for each shape of keys: what was exported once is expected from then on."""
+    """Manifests outside a period, one for each shape of keys: a series is expected once it has been exported."""
 
     def __init__(self) -> None:
         self._earliest: dict[str, tuple[datetime, Entry]] = {}
 
     def add(self, manifest: Entry, window: Window) -> None:
-        """Add a manifest whose key names a window outside of the period."""
+        """Add a manifest whose key names a window outside the period."""
         shape = _DATES.sub("0", manifest.key)
         known = self._earliest.get(shape)
         if (known is None and len(self._earliest) < _MOST_SHAPES) or (known is not None and window.start < known[0]):
             self._earliest[shape] = window.start, manifest
 
     def before(self, end: datetime) -> list[Entry]:
-        """Return the earliest manifest of each shape, if its window begins before a moment."""
+        """Return the earliest manifest of each shape, if its window begins before ``end``."""
         return [manifest for start, manifest in self._earliest.values() if start < end]
 
 
 def _moment(text: str) -> datetime:
-    # Every key of a long listing is read here: this is several times as fast as strptime.
+    # This runs for every key of a long listing, and is several times as fast as strptime.
     numbers = (text[:4], text[4:6], text[6:8], text[9:11], text[11:13], text[13:15])
     year, month, day, hour, minute, second = map(int, numbers)
     return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)

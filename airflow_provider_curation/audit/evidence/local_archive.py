@@ -1,4 +1,4 @@
-"""A folder as an archive: what was copied from S3 can be verified offline, with neither S3 nor Airflow."""
+"""A folder as an archive, so that a copy of an archive can be verified offline, without S3 or Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK_BYTES: Final = 1 << 20
 class LocalArchive:
     """The files below a folder, by keys relative to it.
 
-    They have no ETags, so that a verification reads every object.
+    They have no ETags, so a verification reads every object.
 
     :raises InvalidArgumentError: if there is no such folder.
     """
@@ -76,7 +76,7 @@ class LocalArchive:
         return True
 
     def put(self, key: str, body: bytes) -> None:
-        """Write a small file, in place of one that may be there."""
+        """Write a small file, replacing an existing one."""
         path = self._root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
@@ -85,7 +85,7 @@ class LocalArchive:
 def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
     try:
         with os.scandir(folder) as found:
-            # A folder's name counts with its slash: S3 lists "a.x" before "a/x".
+            # Compare folders with their slash, since S3 lists "a.x" before "a/x".
             below = sorted((each.name + "/" * each.is_dir(follow_symlinks=False), each) for each in found)
     except (FileNotFoundError, NotADirectoryError):
         return

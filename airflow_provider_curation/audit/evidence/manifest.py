@@ -1,6 +1,6 @@
-"""What an export holds, as data: written after the object, read by auditors and by checks for gaps.
+"""The manifest: the facts of an export as data, written after the object, and read by auditors and verifications.
 
-``manifest.schema.json`` beside this module is its JSON Schema. Its signature is a file of its own.
+``manifest.schema.json`` beside this module is its JSON Schema. Its signature is a separate file.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ class Manifest:
     :param end: the window's end, exclusive.
     :param stream: ``events`` or ``dry_run``.
     :param instance: the server, as in the key.
-    :param events_read: events that the server gave.
-    :param events: events in the object; fewer than were read if ``filters`` is not empty.
+    :param events_read: events that the server returned.
+    :param events: events in the object; can be fewer than were read if ``filters`` is not empty.
     :param rows: lines (JSONL) or rows (CSV, header apart) in the object.
     :param actions: events in the object by action.
     :param package_types: events in the object by package type.
     :param policies: events in the object by the name of each policy that affected them.
-    :param first_id: id of the object's first event; ``None`` if it has none. Likewise its time, and the last event's.
-    :param ids_digest: of the ids of the object's events, the same in every order, see
+    :param first_id: id of the object's first event; ``None`` if it has none. The same for its time and the last event.
+    :param ids_digest: digest of the ids of the object's events, in any order, see
         :class:`airflow_provider_curation.audit.ids_digest.IdsDigest`; dry-run events count by id and policies.
-    :param total_before: the server's count of the window before reading; ``None`` if it gave none.
+    :param total_before: the server's count of the window before reading; ``None`` if it returned none.
     :param total_after: the same, after reading.
-    :param reconciled: whether the events read are as many as both counts.
-    :param reconciled_why: what that rests on, in words.
-    :param filters: what was wanted, by list; empty for everything.
+    :param reconciled: whether as many events were read as both counts say.
+    :param reconciled_why: what that is based on, in words.
+    :param filters: the filters, by name; empty if everything was exported.
     :param personal_data: what was altered: ``pseudonymized`` (fields), ``pseudonym_key_id``, ``csv_safe``.
     :param size: bytes of the object.
     :param sha256: of the object.
-    :param etag: of the object, as S3 gave it; it changes when S3 holds other bytes, and when the object is copied.
-    :param checksum: that S3 computed of the object and keeps (``algorithm``, ``type``, ``value``); ``None`` if none.
+    :param etag: of the object, from S3; it changes with the object's bytes, and when the object is copied.
+    :param checksum: the one that S3 computed and keeps (``algorithm``, ``type``, ``value``); ``None`` if there is none.
     :param version_id: of the object, in a bucket with versions.
     :param encryption: how S3 encrypted the object: ``algorithm``, ``kms_key_id``; empty if it did not say.
-    :param object_lock: ``mode``, ``retain_until``, ``legal_hold``; empty without.
+    :param object_lock: ``mode``, ``retain_until``, ``legal_hold``; empty without a lock.
     :param content_size: bytes of the uncompressed content.
-    :param content_sha256: of the uncompressed content, the same whatever the compression.
-    :param writer: the library and version that the object's bytes depend on; ``None`` but for Parquet.
-    :param settle_seconds: how long after the window's end it was read at the earliest.
+    :param content_sha256: of the uncompressed content, which does not depend on the compression.
+    :param writer: the library and version that the object's bytes depend on; ``None`` except for Parquet.
+    :param settle_seconds: how long after the window's end reading could start.
     :param exported_at: when the object was finished.
     :param dag_run: the DAG, run, task and try that made the export.
-    :param replaces: SHA-256 of the manifest that this one took the place of; ``None`` for the first one.
-    :param replaced: what was altered when this one took its place: ``why``, and of the altered bytes ``size``, ``etag``
-        and where they are kept, ``version_id`` or ``kept_at``; ``None`` if nothing was.
+    :param replaces: SHA-256 of the manifest that this one replaced; ``None`` for the first one.
+    :param replaced: what was altered when this export replaced it: ``why``, and for the altered bytes ``size``,
+        ``etag`` and where they are kept, ``version_id`` or ``kept_at``; ``None`` if nothing was altered.
     :param derived_from: the export that this file was made from (``key``, ``sha256``, ``manifest_sha256``); ``None`` if
         it was read from the server.
     """
@@ -126,7 +126,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest as it was read back: what it says, the SHA-256 of the file, and its window."""
+    """A manifest that was read back: its members, the SHA-256 of the file, and its window."""
 
     facts: Mapping[str, Any]
     sha256: _Sha256
@@ -134,9 +134,9 @@ class StoredManifest:
 
     @classmethod
     def parse(cls, body: bytes) -> StoredManifest:
-        """Read a manifest, at most 4 MiB of JSON that every reader understands in the same way.
+        """Parse a manifest, at most 4 MiB of JSON that every reader understands in the same way.
 
-        :raises ManifestError: if it does not have exactly a manifest's members, with values of their kinds.
+        :raises ManifestError: if it does not have exactly a manifest's members, with values of the right types.
         """
         try:
             facts = read_object(body, MOST_MANIFEST_BYTES)
@@ -158,12 +158,12 @@ class StoredManifest:
 
     @property
     def series(self) -> tuple[str, str, str]:
-        """What belongs together: the instance, the stream and the format."""
+        """The instance, the stream and the format, which identify a series of exports."""
         return self.facts["instance"], self.facts["stream"], self.facts["format"]
 
     @property
     def treatment(self) -> tuple[Any, Any]:
-        """What was left out or altered on the way, in a form that can be compared."""
+        """What was left out or altered, in a form that can be compared."""
         personal = {name: value for name, value in (self.facts.get("personal_data") or {}).items() if value}
         return self.facts.get("filters") or {}, personal
 
@@ -179,13 +179,13 @@ def schema() -> dict[str, Any]:
 
 
 def manifest_subjects(relative: str, object_sha256: str, manifest_sha256: str) -> dict[str, str]:
-    """Return what a manifest's signature is for: the object and the manifest, by their paths below the root.
+    """Return what a manifest's signature covers: the object and the manifest, by their paths below the root.
 
     :param relative: the object's key below the archive's root.
     """
     return {relative: object_sha256, Layout().manifest_key(relative): manifest_sha256}
 
 
-# msgspec inspects a class when it first meets it, and crashes the process if two threads meet it at once. Verifying
-# reads manifests in several threads, so the class is inspected here, under the lock of the import.
+# msgspec inspects a class when it first uses it, and crashes the process if two threads do that at once. A verification
+# reads manifests in several threads, so the class is inspected here, while the import holds its lock.
 msgspec.json.Decoder(Manifest)

@@ -1,4 +1,4 @@
-"""Makes stored text safe to show: nothing in it can move a cursor, clear a screen or forge a line of a log."""
+"""Makes stored text safe to show: it cannot move a cursor, clear a screen or forge a log line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import unicodedata
 from typing import Final
 
-#: Characters of one stored text that are shown.
+#: How many characters of one stored text are shown.
 _MOST: Final = 1000
-#: Categories of characters that do something, or show nothing: controls, formats (such as right-to-left marks), halves
-#: of surrogate pairs, line and paragraph separators. Unassigned ones may do anything on a newer terminal.
+#: Categories of characters that control the display or are invisible: controls, formats (such as right-to-left marks),
+#: halves of surrogate pairs, line and paragraph separators. Unassigned ones may do anything on a newer terminal.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NOT_ASCII_PRINTABLE: Final = re.compile(r"[^ -~]")
 
@@ -17,7 +17,7 @@ _NOT_ASCII_PRINTABLE: Final = re.compile(r"[^ -~]")
 def printable(text: str) -> str:
     r"""Return a stored text as one line without control characters, each shown as an escape such as ``\x1b``.
 
-    Of a very long text only the beginning is returned.
+    Only the beginning of a very long text is returned.
     """
     shown = _NOT_ASCII_PRINTABLE.sub(_escaped, text[:_MOST])
     return shown if len(text) <= _MOST else f"{shown}… ({len(text):,} characters)"

@@ -1,4 +1,4 @@
-"""Never worse: whether an export may take the place of what is there, and whether it needs to be written at all."""
+"""Never worse: decides whether an export may replace the existing one, and whether it needs to be written at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from airflow_provider_curation.audit.treatment import PersonalData
 from airflow_provider_curation.audit.window import Window
 
 _ADVICE: Final = "Pass allow_shrink=True to replace it anyway."
-#: With so many more ids, digests still show whether all of the earlier ones are among them.
+#: With at most this many additional ids, digests show whether all of the earlier ones are among them.
 _SHOWN: Final = 2
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an export is going to write, before it has read anything.
+    """What an export will write, before it has read anything.
 
     :param series: the instance, the stream and the format.
     :param filters: as in a manifest.
     :param personal_data: as in a manifest.
-    :param expired: the server may have forgotten a part of the window.
+    :param expired: whether the server may have forgotten a part of the window.
     """
 
     window: Window
@@ -41,13 +41,13 @@ class Plan:
 
     @property
     def treatment(self) -> tuple[Any, Any]:
-        """What is left out or altered, as :attr:`StoredManifest.treatment` says it."""
+        """What will be left out or altered, in the form of :attr:`StoredManifest.treatment`."""
         return self.filters, {name: value for name, value in self.personal_data.items() if value}
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a new object holds.
+    """The contents of a new object.
 
     :param actions: its events by action.
     :param package_types: its events by package type.
@@ -62,11 +62,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Present:
-    """What is at a key: an object, its manifest, both or neither.
+    """What exists at a key: an object, its manifest, both or neither.
 
-    :param size: bytes of the object; ``None`` without one.
+    :param size: bytes of the object; ``None`` if there is none.
     :param sha256: of the object's bytes; ``None`` if they were not read.
-    :param manifest_sha256: of the manifest's file, also of one that cannot be read.
+    :param manifest_sha256: of the manifest's file, even if it cannot be read.
     """
 
     uri: str
@@ -78,7 +78,7 @@ class Present:
 
     @property
     def intact(self) -> bool:
-        """Whether S3 holds the object of the manifest: by its size and ETag, and by its SHA-256 if it was read."""
+        """Whether S3 has the manifest's object: by its size and ETag, and by its SHA-256 if it was read."""
         if self.manifest is None or self.size is None:
             return False
         facts = self.manifest.facts
@@ -87,21 +87,21 @@ class Present:
 
 
 def check_replacement(present: Present, plan: Plan, held: Held | None = None) -> None:
-    """Refuse to replace evidence by less, or by something else.
+    """Refuse to replace evidence with less, or with something else.
 
-    What is compared, without reading the older object: the number of events, overall and by action and package type,
-    and the digest of their ids, which shows that the new object cannot hold all events of the older one.
+    The older object is not read. Its manifest's number of events, overall and by action and package type, and the
+    digest of their ids show whether the new object can contain all of its events.
 
-    :param held: what the new object holds; ``None`` if it is not known yet.
+    :param held: the contents of the new object; ``None`` if they are not known yet.
     :raises ShrinkError: with the reason.
     """
     before = present.manifest
     if before is None:
-        # Without a manifest it is unfinished, as a killed try leaves it, and what the server still has takes its place.
+        # Without a manifest, the object is unfinished, as after a killed try, and this export replaces it.
         if present.size is not None and plan.expired:
             raise ShrinkError(
                 f"{present.uri} exists without a manifest that can be read, and the server may have forgotten a part "
-                f"of the window: nothing shows that it would not be replaced by less. {_ADVICE}"
+                f"of the window: this export could have fewer events. {_ADVICE}"
             )
         return
     if before.window != plan.window:
@@ -124,7 +124,7 @@ def check_replacement(present: Present, plan: Plan, held: Held | None = None) ->
 
 
 def _check_held(uri: str, before: Mapping[str, Any], held: Held, expired: bool) -> None:
-    """Refuse a new object that lacks events of the older one, as far as the older one's manifest shows it."""
+    """Refuse a new object that lacks events of the older one, as far as the older one's manifest shows that."""
     events = before["events"]
     if held.events < events:
         raise ShrinkError(
@@ -153,7 +153,7 @@ def _check_held(uri: str, before: Mapping[str, Any], held: Held, expired: bool) 
 
 
 def _counts(value: Any) -> Mapping[str, int]:
-    """Return the counts that a manifest states, as far as they are counts."""
+    """Return the counts in a manifest, ignoring values that are not counts."""
     return {name: count for name, count in value.items() if type(count) is int} if isinstance(value, dict) else {}
 
 
@@ -165,7 +165,7 @@ def _digest(value: Any) -> IdsDigest | None:
 
 
 def may_be_unchanged(present: Present, plan: Plan) -> bool:
-    """Return whether an export could give the very object that is there, so that it is worth comparing first."""
+    """Return whether an export could produce exactly the existing object, so that comparing first makes sense."""
     before = present.manifest
     return (
         before is not None

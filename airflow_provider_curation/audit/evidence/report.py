@@ -11,8 +11,8 @@ from typing import Any
 from airflow_provider_curation.audit.evidence.findings import Finding, Series
 from airflow_provider_curation.audit.evidence.inspection import Inspected
 from airflow_provider_curation.audit.evidence.manifest import StoredManifest
-from airflow_provider_curation.audit.evidence.mending import MENDED_BY_EXPORT, Mend
 from airflow_provider_curation.audit.evidence.printable import printable
+from airflow_provider_curation.audit.evidence.repair import REPAIRED_BY_EXPORT, Repair
 from airflow_provider_curation.audit.retention import days_left
 from airflow_provider_curation.audit.window import Window, format_utc
 
@@ -22,10 +22,10 @@ class Totals:
     """How much was verified.
 
     :param manifests: manifests of the period that were read.
-    :param objects_read: objects that were read to their end; ``bytes_read`` are theirs.
-    :param contents_unread: those whose content is in a format that cannot be compared with the manifest.
-    :param checksums_compared: objects whose SHA-256 the store itself gave, in place of reading them.
-    :param recounted: windows that the server was asked to count again.
+    :param objects_read: objects that were read to their end, with ``bytes_read`` in total.
+    :param contents_unread: those whose content has a format that cannot be compared with the manifest.
+    :param checksums_compared: objects whose SHA-256 the store itself returned, so that they were not read.
+    :param recounted: windows that the server counted again.
     """
 
     manifests: int = 0
@@ -37,7 +37,7 @@ class Totals:
     _events: Counter[Series] = field(default_factory=Counter)
 
     def add_reading(self, inspected: Inspected) -> None:
-        """Count in an object, if it was read or its checksum was compared."""
+        """Count an object, if it was read or its checksum was compared."""
         self.checksums_compared += inspected.checksum_compared
         if inspected.bytes_read is not None:
             self.objects_read += 1
@@ -45,12 +45,12 @@ class Totals:
             self.contents_unread += not inspected.content_read
 
     def add_manifest(self, stored: StoredManifest, series: Series) -> None:
-        """Count in a manifest."""
+        """Count a manifest."""
         self.manifests += 1
         self._events[series] += stored.facts["events"]
 
     def events(self) -> dict[str, int]:
-        """Return the events of each stream; those that several formats hold are counted once, as of the fullest."""
+        """Return the events of each stream; of several formats, only the one with the most events counts."""
         fullest: Counter[tuple[str, str]] = Counter()
         for series, events in self._events.items():
             place = (series.stream, series.instance)
@@ -63,21 +63,22 @@ class Totals:
 
 @dataclass(frozen=True)
 class Report:
-    """What a verification found.
+    """The result of a verification.
 
-    :param period: what was verified.
-    :param clock: the verifier's clock when it began, in UTC.
-    :param ignored: findings of the kinds that were to be ignored.
-    :param pending: times that no export covers yet, whose export may still be running.
-    :param server: whose exports are counted again and mended; ``None`` if it is not known which of several.
-    :param other_servers: whose exports are neither, but verified in every other respect.
-    :param mends: exports that mend what can still be mended.
+    :param period: the period that was verified.
+    :param clock: the verifier's clock at the start, in UTC.
+    :param ignored: findings of ignored kinds.
+    :param pending: times that no export covers yet, but whose export may still be running.
+    :param server: the server whose exports are counted again and repaired; ``None`` if it is not known which of
+        several.
+    :param other_servers: the servers whose exports are not, but are verified in every other respect.
+    :param repairs: exports that can still repair findings.
     :param seals: seals of the archive that were read and can be trusted.
     :param sealed_until: the end of the last sealed period.
     :param signed: manifests that have a signature, whoever made it.
     :param signatures_checked: manifests whose signature was checked and counts.
     :param keys: ids of the keys that signatures were checked with.
-    :param seal: the key of the seal of what was verified, if that was asked for and nothing was found.
+    :param seal: the key of the period's seal, if sealing was requested and nothing was found.
     :param seal_sha256: of that seal; note it elsewhere, to show later that the chain was not cut short.
     """
 
@@ -90,7 +91,7 @@ class Report:
     pending: Sequence[Finding] = ()
     server: str | None = None
     other_servers: Sequence[str] = ()
-    mends: Sequence[Mend] = ()
+    repairs: Sequence[Repair] = ()
     seals: int = 0
     sealed_until: datetime | None = None
     signed: int = 0
@@ -105,22 +106,22 @@ class Report:
         return _counts(self.findings)
 
     def days_left(self, retention: timedelta) -> float:
-        """Return how many days are left to export what is missing: until the server forgets the oldest of it.
+        """Return how many days are left until the server forgets the oldest of the missing events.
 
-        Pending exports are missing, too, and so is everything after the period.
+        Pending exports and everything after the period count as missing.
 
         :param retention: how long the server remembers events.
         """
         found = (*self.findings, *self.pending)
-        missing = [each.window for each in found if each.window and each.kind in MENDED_BY_EXPORT]
+        missing = [each.window for each in found if each.window and each.kind in REPAIRED_BY_EXPORT]
         return days_left(missing, self.period.end, retention, self.clock)
 
     def summary(self, most: int = 50) -> str:
-        """Return the report for people: what was checked, what was found, and what can still be mended.
+        """Return the report for people: what was checked, what was found, and what can still be repaired.
 
-        No control character of what was stored is in it.
+        It has no control characters from stored text.
 
-        :param most: findings that are listed.
+        :param most: how many findings are listed.
         """
         lines = [self._checked(), self._trust()]
         if self.other_servers:
@@ -130,7 +131,7 @@ class Report:
                 else f"they belong to another server than {printable(self.server)}"
             )
             others = printable(", ".join(self.other_servers))
-            lines.append(f"Not counted again or mended, since {why}: the exports of {others}.")
+            lines.append(f"Not counted again or repaired, since {why}: the exports of {others}.")
         if self.pending:
             windows = ", ".join(f"{each.window} ({printable(str(each.series))})" for each in self.pending[:most])
             lines.append(f"Pending, since their exports may still be running: {windows}.")
@@ -139,7 +140,7 @@ class Report:
         if not self.findings:
             lines.append("Nothing else is missing." if self.ignored or self.pending else "Nothing is missing.")
             return "\n".join(lines)
-        lines.append(f"Findings: {_listed(self.counts)}. Exports that still mend some of them: {len(self.mends)}.")
+        lines.append(f"Findings: {_listed(self.counts)}. Exports that can still repair some: {len(self.repairs)}.")
         lines += [f"- {finding}" for finding in self.findings[:most]]
         if len(self.findings) > most:
             lines.append(f"- and {len(self.findings) - most} more")
@@ -174,7 +175,7 @@ class Report:
         return f"{seals}; {checked}."
 
     def as_dict(self, most: int = 200) -> dict[str, Any]:
-        """Return the report as JSON values; of many findings the first ones, with all of them counted."""
+        """Return the report as JSON values; it lists the first findings, and counts all of them."""
         return {
             "prefix": self.prefix,
             "start": format_utc(self.period.start),
@@ -191,7 +192,7 @@ class Report:
             "findings": [finding.as_dict() for finding in self.findings[:most]],
             "ignored": _counts(self.ignored),
             "pending": [finding.as_dict() for finding in self.pending[:most]],
-            "mend": [mend.as_kwargs() for mend in self.mends],
+            "repair": [repair.as_kwargs() for repair in self.repairs],
             "seals": self.seals,
             "sealed_until": format_utc(self.sealed_until) if self.sealed_until else None,
             "signed": self.signed,

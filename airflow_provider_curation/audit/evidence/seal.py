@@ -1,6 +1,6 @@
-"""Seals: each closes a period of an archive, names the period's manifests, and the seal before it.
+"""Seals: each one closes a period of an archive, and names the period's manifests and the seal before it.
 
-Keys in a seal are relative to the archive's root, so that it can be verified offline and after the objects have moved.
+Keys in a seal are relative to the archive's root, so it can be verified offline and after the objects have moved.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_provider_curation.audit.evidence.timestamp import STAMP_SUFFIX
 from airflow_provider_curation.audit.window import Window, format_utc
 
 SEAL_VERSION: Final = 1
-#: A signature without its seal belongs to a sealing under way; an older one was left by one that was interrupted.
+#: A signature without a seal belongs to a sealing in progress; an older one was left by an interrupted sealing.
 _MOST_SEALING: Final = timedelta(minutes=15)
 _TEXTS: Final = ("key", "sha256", "object_sha256", "instance", "stream", "format", "start", "end")
 
@@ -38,7 +38,7 @@ class SealError(ValueError):
 
 
 class Sealed(NamedTuple):
-    """What a seal says of a manifest; the key is relative to the archive's root."""
+    """What a seal states about a manifest; the key is relative to the archive's root."""
 
     key: str
     window: Window
@@ -52,11 +52,11 @@ class Sealed(NamedTuple):
 
 @dataclass(frozen=True)
 class Seal:
-    """A seal as it was read back.
+    """A seal that was read back.
 
     :param key: in the archive's store.
     :param sha256: of the file.
-    :param sealed: what it says of each manifest.
+    :param sealed: what it states about each manifest.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Seal:
 
     @classmethod
     def parse(cls, key: str, body: bytes) -> Seal:
-        """Read a seal.
+        """Parse a seal.
 
         :raises SealError: if it is not one.
         """
@@ -128,12 +128,12 @@ def seal_key(layout: Layout, period: Window) -> str:
 
 
 def seal_subjects(layout: Layout, key: str, sha256: str) -> dict[str, str]:
-    """Return what a seal's signature is for: the seal, by its path below the root."""
+    """Return what a seal's signature covers: the seal, by its path below the root."""
     return {key.removeprefix(layout.prefix): sha256}
 
 
 def entry(key: str, stored: StoredManifest) -> dict[str, Any]:
-    """Return what a seal says of a manifest.
+    """Return what a seal states about a manifest.
 
     :param key: of the manifest, relative to the archive's root.
     """
@@ -184,10 +184,10 @@ def write_seal(
     signer: Signer | None = None,
     stamp: Stamp | None = None,
 ) -> Seal:
-    """Write a seal, with its signature before it and its time stamp behind it.
+    """Write a seal: its signature first, its time stamp last.
 
-    Both are obtained before anything is written. Of two sealings at the same time, the one that writes the signature
-    goes on, so that the signature is always that of the seal beside it.
+    Both are obtained before anything is written. If two verifications seal at the same time, the one that writes the
+    signature continues, so the signature always belongs to the seal beside it.
 
     :raises ObjectExistsError: if another verification seals the period.
     """
@@ -200,7 +200,7 @@ def write_seal(
         _take_over(archive, key, signature, now)
     if not archive.put_new(key, body):
         raise ObjectExistsError(
-            f"{archive.uri(key)} was written by another verification meanwhile, and is kept. Verify again."
+            f"Another verification has written {archive.uri(key)} meanwhile, and it is kept. Verify again."
         )
     if token is not None:
         archive.put(stamped_key + STAMP_SUFFIX, token)
@@ -212,7 +212,7 @@ def _take_over(archive: Archive, key: str, signature: bytes, now: datetime) -> N
     sealed = archive.read(key, MOST_SEAL_BYTES) is not None
     if sealed or _may_be_under_way(archive, key, now):
         raise ObjectExistsError(
-            f"{archive.uri(key)} is being sealed by another verification, whose signature is kept. Verify again in "
+            f"Another verification is sealing {archive.uri(key)}, and its signature is kept. Verify again in "
             f"{_MOST_SEALING.total_seconds() / 60:.0f} minutes."
         )
     archive.put(key + SIGNATURE_SUFFIX, signature)
@@ -244,7 +244,7 @@ def _signed_at(signature: bytes, otherwise: datetime) -> datetime:
 
 
 def list_seals(archive: Archive, layout: Layout) -> tuple[list[str], frozenset[str]]:
-    """Return the keys of an archive's seals in order of time, and of all files beside them."""
+    """Return the keys of an archive's seals in order of time, and the keys of all files in their folder."""
     keys = [listed.key for listed in archive.entries(layout.seals)]
     return [key for key in keys if key.endswith(MANIFEST_SUFFIX)], frozenset(keys)
 
@@ -252,7 +252,7 @@ def list_seals(archive: Archive, layout: Layout) -> tuple[list[str], frozenset[s
 def read_seal(archive: Archive, key: str) -> Seal:
     """Return a stored seal.
 
-    :raises SealError: if it is gone or cannot be read. Whatever is in it, nothing else is raised.
+    :raises SealError: if it is gone or cannot be read; it raises nothing else because of the content.
     """
     try:
         body = archive.read(key, MOST_SEAL_BYTES)

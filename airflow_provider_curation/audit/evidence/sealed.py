@@ -1,4 +1,4 @@
-"""What the seals of an archive name, compared with the manifests that are there."""
+"""Compares the manifests that an archive's seals name with those that exist."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from airflow_provider_curation.audit.evidence.seal import (
 
 
 class SealedManifests:
-    """The manifests of a period that seals name, and those that a new seal will.
+    """The manifests of a period that seals name, and those that a new seal will name.
 
-    What was sealed stays sealed: of several seals that name a manifest, the first one counts.
+    What was sealed stays sealed: if several seals name a manifest, the first one counts.
 
     :ivar seals: seals that were read and can be trusted.
     :ivar signed: seals that have a signature, whoever made it.
@@ -39,7 +39,7 @@ class SealedManifests:
         self._sealed: dict[str, Sealed] = {}
         self._proven: dict[str, datetime] = {}
         self._last: Seal | None = None
-        # The seal of the very period, if it is to be sealed again, and the number of manifests that it does not name.
+        # The existing seal of this exact period, if it is sealed again, and the number of manifests it does not name.
         self._standing: Seal | None = None
         self._unsealed = 0
         self._entries: list[dict[str, Any]] = []
@@ -90,12 +90,12 @@ class SealedManifests:
                 yield Finding(FindingKind.SEAL_BROKEN, detail, seal.key, sealed.window, series)
 
     def sha256(self, key: str) -> str | None:
-        """Return the SHA-256 of a manifest as it was sealed; ``None`` if it was not."""
+        """Return the SHA-256 that a manifest had when it was sealed; ``None`` if it was not sealed."""
         sealed = self._sealed.get(key)
         return sealed and sealed.sha256
 
     def proven_at(self, key: str, sha256: str) -> datetime | None:
-        """Return a moment at which a manifest is proven to have existed; ``None`` if no trusted seal names it."""
+        """Return a time at which a manifest is proven to have existed; ``None`` if no trusted seal names it."""
         return self._proven.get(key) if self.sha256(key) == sha256 else None
 
     def series(self) -> Iterator[Series]:
@@ -113,7 +113,7 @@ class SealedManifests:
                 detail = f"the period is sealed already, in {self._standing.key}, without this manifest"
                 yield Finding(FindingKind.NOT_SEALED, detail, key, stored.window, series)
             return
-        # It stays out of a new seal: what was sealed is not described again.
+        # A new seal leaves it out: a sealed manifest is not described again.
         self._unsealed += 1
         before, now = sealed.events, stored.facts["events"]
         if now < before:
@@ -130,7 +130,7 @@ class SealedManifests:
         yield Finding(*found, compression=stored.facts.get("compression"), events=(before, now))
 
     def forget(self, key: str) -> bool:
-        """Leave a manifest out that is a finding already, and return whether it was sealed."""
+        """Leave out a manifest that is already a finding, and return whether it was sealed."""
         return self._sealed.pop(key, None) is not None
 
     def missing(self) -> Iterator[Finding]:
@@ -141,10 +141,10 @@ class SealedManifests:
             yield Finding(FindingKind.SEALED_MISSING, detail, key, sealed.window, series)
 
     def seal(self, now: datetime) -> Seal | None:
-        """Write the seal of the period, and return it; one that is there already is returned if it names everything.
+        """Write the period's seal, and return it; if there is one already, return it if it names everything.
 
-        :raises InvalidArgumentError: if the period does not follow the one that was sealed last.
-        :raises ObjectExistsError: if another verification sealed it meanwhile.
+        :raises InvalidArgumentError: if the period does not follow the last sealed one.
+        :raises ObjectExistsError: if another verification has sealed it meanwhile.
         """
         if self._standing:
             return None if self._unsealed else self._standing

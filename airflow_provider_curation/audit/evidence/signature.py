@@ -1,18 +1,18 @@
-"""Whether a signature counts, by these rules, each of which has a test of its own (``test_signature.py``).
+"""Decides whether a signature counts, by these rules, each of which has a test (``test_signature.py``).
 
-1. Nothing is read out of an envelope before a signature over its exact bytes and their type has been verified.
-2. Only keys of the key ring count. An envelope's key id only chooses which of them to try; the signature decides.
-3. One signature that counts is enough, whatever stands beside it: two keys sign while one replaces the other.
-4. The payload is an in-toto Statement, by its type, which the signature covers.
-5. The statement is made for the purpose at hand: a seal's signature is worth nothing for a manifest, nor the reverse.
-6. It names exactly the files at hand, by path below the root and SHA-256: none is missing, none is added.
-7. It is dated within the key's validity period, from ``valid_from`` on and before ``valid_until``.
-8. A revoked key's dates prove nothing. Its signature counts only for what is proven to be older than ``revoked_from``:
-   by a time stamp, or by a trusted seal that names it.
-9. Without a key ring no signature counts; the caller learns whether there is one.
-10. An envelope has at most 1 MiB and 16 signatures; whatever is in it, the result is a result and not an exception.
-11. An envelope is byte for byte what this package writes: one with added members, white space or another spelling of
-    its base64 does not count, although what it says is the same.
+1. Nothing is read from an envelope before a signature over its exact bytes and their type has been verified.
+2. Only keys in the key ring count. The key id in an envelope only selects the key to try; the signature decides.
+3. One signature that counts is enough, whatever is beside it: two keys sign while one replaces the other.
+4. The payload is an in-toto Statement according to its type, which the signature covers.
+5. The statement is made for the purpose at hand: a seal's signature is not valid for a manifest, or the reverse.
+6. It names exactly the files at hand, by path below the root and SHA-256: none is missing, and none is added.
+7. Its date is within the key's validity period, from ``valid_from`` on and before ``valid_until``.
+8. A revoked key's dates prove nothing. Its signature counts only if a time stamp, or a trusted seal that names the
+   file, proves that it is older than ``revoked_from``.
+9. Without a key ring, no signature counts; the caller learns whether there is one.
+10. An envelope has at most 1 MiB and 16 signatures; whatever is in it, the check returns a result and never raises.
+11. An envelope is exactly as this package writes it: one with added members, white space or different base64 does not
+    count, although it says the same.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from airflow_provider_curation.audit.window import format_utc
 
 
 class SignatureStatus(str, Enum):
-    """What came of checking a signature; only ``SIGNED`` counts."""
+    """The result of checking a signature; only ``SIGNED`` counts."""
 
     SIGNED = "signed"
     UNSIGNED = "unsigned"
-    UNCHECKED = "unchecked"  # there is a signature, and no key ring to check it with
+    UNCHECKED = "unchecked"  # there is a signature, but no key ring to check it with
     UNREADABLE = "unreadable"  # not an envelope
     UNKNOWN_KEY = "unknown_key"
-    BAD = "bad"  # a trusted key's id, but not its signature over these bytes
+    BAD = "bad"  # a trusted key's id, but not a signature by that key over these bytes
     WRONG_TYPE = "wrong_type"  # signed by a trusted key, but not a statement
     WRONG_PURPOSE = "wrong_purpose"
     OTHER_FILES = "other_files"
@@ -51,8 +51,8 @@ class SignatureStatus(str, Enum):
 class SignatureCheck:
     """The result of checking one file's signature.
 
-    :param detail: in words, to follow "the manifest" or "the seal": such as "is not signed".
-    :param key_id: of the key that signed, or that the envelope names; ``None`` without one.
+    :param detail: in words that follow "the manifest" or "the seal", such as "is not signed".
+    :param key_id: of the key that signed, or that the envelope names; ``None`` if there is none.
     :param signed_at: the date in the statement, in UTC, if a trusted key signed it.
     """
 
@@ -63,14 +63,14 @@ class SignatureCheck:
 
     @property
     def counts(self) -> bool:
-        """Whether the file is signed by a trusted key at a time when that key counts."""
+        """Whether a trusted key signed the file at a time when the key was valid."""
         return self.status is SignatureStatus.SIGNED
 
 
 def sign(purpose: Purpose, subjects: Mapping[str, str], signer: Signer, now: datetime) -> bytes:
-    """Return the file of a signature.
+    """Return a signature's file.
 
-    :param subjects: SHA-256 in hexadecimal of the files that it is for, by path below the archive's root.
+    :param subjects: SHA-256 in hexadecimal of the files that it covers, by path below the archive's root.
     :param now: the date of the signature, in UTC.
     """
     return Envelope.seal(Statement(purpose, subjects, now).to_json(), PAYLOAD_TYPE, signer).to_json()
@@ -87,12 +87,12 @@ def check_signature(
 
     :param body: the signature's file; ``None`` if there is none.
     :param subjects: SHA-256 in hexadecimal of the files at hand, by path below the archive's root.
-    :param proven_at: a moment at which these very files are proven to have existed, signed.
+    :param proven_at: a time at which these exact files are proven to have existed, signed.
     """
     if body is None:
         return SignatureCheck(SignatureStatus.UNSIGNED, "is not signed")
     if not ring:
-        return SignatureCheck(SignatureStatus.UNCHECKED, "is signed, and no public key was given to check it with")
+        return SignatureCheck(SignatureStatus.UNCHECKED, "is signed, but no public key was given to check it with")
     try:
         envelope = Envelope.parse(body)
     except EnvelopeError as error:
@@ -127,7 +127,7 @@ def _check_one(
     try:
         statement = Statement.parse(envelope.payload)
     except StatementError as error:
-        return failed(SignatureStatus.WRONG_TYPE, f"has a signature over something else than a statement: {error}")
+        return failed(SignatureStatus.WRONG_TYPE, f"has a signature over something other than a statement: {error}")
     if statement.purpose != purpose:
         return failed(
             SignatureStatus.WRONG_PURPOSE, f"has a signature for another purpose ({statement.purpose[:200]!r})"
@@ -143,21 +143,21 @@ def _check_time(key: TrustedKey, signed_at: datetime, proven_at: datetime | None
     status, detail = SignatureStatus.SIGNED, f"is signed by key {key.name} at {format_utc(signed_at)}"
     if key.valid_from is not None and signed_at < key.valid_from:
         status = SignatureStatus.NOT_YET_VALID
-        detail += f", before the key counts ({format_utc(key.valid_from)})"
+        detail += f", before the key is valid ({format_utc(key.valid_from)})"
     elif key.valid_until is not None and signed_at >= key.valid_until:
         status = SignatureStatus.EXPIRED
-        detail += f", when the key no longer counts (from {format_utc(key.valid_until)})"
+        detail += f", when the key is no longer valid (from {format_utc(key.valid_until)})"
     elif key.revoked_from is not None and (proven_at is None or proven_at >= key.revoked_from):
         status = SignatureStatus.REVOKED
         detail += (
-            f", which is revoked from {format_utc(key.revoked_from)} on, and neither a time stamp nor a trusted seal "
-            "proves that it is older"
+            f", which was revoked from {format_utc(key.revoked_from)} on, and neither a time stamp nor a trusted seal "
+            "proves that the signature is older"
         )
     return SignatureCheck(status, detail, key.public_key.id, signed_at)
 
 
 def _difference(statement: Statement, subjects: Mapping[str, str]) -> str:
-    """Say in words how the statement's files differ from those at hand."""
+    """Describe how the statement's files differ from those at hand."""
     if statement.subjects.keys() == subjects.keys() and all(
         statement.subjects[each] != subjects[each] for each in subjects
     ):

@@ -21,7 +21,7 @@ _OURS: Final = (
 
 
 class Purpose(str, Enum):
-    """What a signature is for, as the statement's predicate type; it is worth nothing for another purpose."""
+    """What a signature is for, as the statement's predicate type; it is not valid for any other purpose."""
 
     MANIFEST = f"{_OURS}#manifest-v1"
     SEAL = f"{_OURS}#seal-v1"
@@ -47,7 +47,7 @@ class Statement:
     signed_at: datetime
 
     def to_json(self) -> bytes:
-        """Return the statement's bytes, which are what is signed."""
+        """Return the statement's bytes, over which the signature is made."""
         facts = {
             "_type": STATEMENT_TYPE,
             "subject": [{"name": path, "digest": {"sha256": sha256}} for path, sha256 in sorted(self.subjects.items())],
@@ -58,7 +58,7 @@ class Statement:
 
     @classmethod
     def parse(cls, payload: bytes) -> Statement:
-        """Read a statement.
+        """Parse a statement.
 
         :raises StatementError: if it is not one.
         """

@@ -1,7 +1,7 @@
-"""Reads the archive's JSON files so strictly that every other JSON reader understands the same.
+"""Reads the archive's JSON files so strictly that every other JSON parser reads the same.
 
-Readers differ on which of two members of the same name counts, and on what a number outside 64 bits is worth. An
-auditor's tool could then read something else than was verified, so such a file is refused.
+Parsers differ in which of two members with the same name they keep, and in how they read numbers outside 64 bits. An
+auditor's tool could then read something other than what was verified, so such a file is refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NOT_BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 
 
 class StrictJsonError(ValueError):
-    """A file that is not one JSON object, or one that readers could understand differently."""
+    """A file that is not one JSON object, or that parsers could read differently."""
 
 
 def read_object(body: bytes, most_bytes: int) -> dict[str, Any]:
-    """Read a file that holds one JSON object in UTF-8.
+    """Read a file that contains one JSON object in UTF-8.
 
     :raises StrictJsonError: if it has more than ``most_bytes`` bytes, is not UTF-8, has two members of the same name, a
         number that is not finite or not within 64 bits, half a surrogate pair, or too many levels.
@@ -34,7 +34,7 @@ def read_object(body: bytes, most_bytes: int) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise StrictJsonError(f"it is not UTF-8 (byte {error.start})") from None
-    # Checked before parsing: deep nesting costs a parser its stack.
+    # Checked before parsing, since deep nesting can exhaust a parser's stack.
     if _levels(body) > MOST_LEVELS:
         raise StrictJsonError(f"it has more than {MOST_LEVELS} levels of objects and arrays")
     try:
@@ -51,7 +51,7 @@ def read_object(body: bytes, most_bytes: int) -> dict[str, Any]:
         raise StrictJsonError(f"it is not JSON ({error})") from None
     if not isinstance(read, dict):
         raise StrictJsonError("its JSON is not an object")
-    # UTF-8 has no surrogates: only an escape can make one.
+    # UTF-8 has no surrogates; only an escape can produce one.
     if b"\\u" in body:
         _check_texts(read)
     return read
@@ -75,7 +75,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    # The length comes first: Python refuses to convert very long numbers with an error of its own.
+    # The length first, because Python raises an error of its own for very long numbers.
     if len(text) > 20 or abs(int(text)) > _LARGEST_INTEGER:
         raise StrictJsonError(f"it has a number outside 64 bits ({text[:20]})")
     return int(text)

@@ -1,4 +1,4 @@
-"""Time stamps (RFC 3161): a third party's word that some bytes existed at a moment. Needs the extra ``timestamp``."""
+"""Time stamps (RFC 3161): a third party states that some bytes existed at a time. Needs the extra ``timestamp``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_curation.audit.errors import InvalidArgumentError, Timesta
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-#: Behind the key of the file that is stamped.
+#: Appended to the key of the stamped file.
 STAMP_SUFFIX: Final = ".tsr"
 MOST_STAMP_BYTES: Final = 1 << 20
 #: Seconds to connect, between two pieces of the answer, and for all of it.
@@ -27,10 +27,10 @@ class StampError(ValueError):
 
 
 def request_stamp(url: str, stamped: bytes) -> bytes:
-    """Ask a time-stamp authority for a stamp on some bytes, of which it sees the SHA-256 only.
+    """Ask a time-stamp authority for a stamp on some bytes; it sees only their SHA-256.
 
-    :param url: of the authority, over HTTP or HTTPS.
-    :return: its answer, to be kept as it is.
+    :param url: the authority's HTTP or HTTPS address.
+    :return: its answer, to be kept unchanged.
     :raises InvalidArgumentError: if the extra is not installed, or ``url`` is not an HTTP address.
     :raises TimestampError: if the authority does not answer with a stamp on these bytes.
     """
@@ -43,7 +43,7 @@ def request_stamp(url: str, stamped: bytes) -> bytes:
     request = client.TimestampRequestBuilder().data(stamped).hash_algorithm(client.HashAlgorithm.SHA256).build()
     headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
     try:
-        # A redirect is not followed: the address is the user's choice of whom to trust.
+        # Do not follow redirects: with the address, the user chooses whom to trust.
         with requests.post(
             url, data=request.as_bytes(), headers=headers, timeout=_TIMEOUT, stream=True, allow_redirects=False
         ) as answer:
@@ -104,7 +104,7 @@ class StampAuthorities:
     def stamped_at(self, stamp: bytes, stamped: bytes) -> datetime:
         """Return when an authority saw some bytes, in UTC.
 
-        :param stamp: the authority's answer, as it was kept.
+        :param stamp: the authority's answer, as it was stored.
         :raises StampError: if it is not a stamp on these bytes by one of these authorities.
         """
         client = _client()
@@ -115,7 +115,7 @@ class StampAuthorities:
         except client.VerificationError as error:
             raise StampError(f"it does not verify ({error})") from None
         except Exception as error:
-            # Its parser is not ours: whatever is in a stamp, it is a stamp that proves nothing.
+            # The library's parser may raise anything; whatever is in the stamp, it proves nothing.
             raise StampError(f"it cannot be verified ({type(error).__name__})") from None
         stamped_at: datetime = read.tst_info.gen_time
         return stamped_at.astimezone(timezone.utc)

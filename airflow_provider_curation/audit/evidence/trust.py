@@ -1,4 +1,4 @@
-"""Whether the manifests of an archive are signed, as far as a verification can tell with the key ring that it has."""
+"""Checks whether the manifests of an archive are signed, as far as the key ring allows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow_provider_curation.audit.evidence.manifest import manifest_subjects
 from airflow_provider_curation.audit.evidence.signature import check_signature
 from airflow_provider_curation.audit.evidence.statement import Purpose
 
-#: Unsigned manifests that are remembered until a signed one is seen.
+#: How many unsigned manifests are remembered until a signed one is found.
 _MOST_UNSIGNED = 1000
 
 
 class Signatures:
-    """The signatures of manifests: each is checked if there is a key ring, else the archive's as a whole is judged.
+    """The signatures of manifests; with a key ring, each is checked, otherwise only which manifests have one.
 
     :ivar signed: manifests that have a signature, whoever made it.
     :ivar checked: manifests whose signature counts.
@@ -31,7 +31,7 @@ class Signatures:
     def add(self, inspected: Inspected, proven_at: datetime | None) -> Iterator[Finding]:
         """Check the signature of a manifest, and yield what is wrong with it.
 
-        :param proven_at: a moment at which the manifest is proven to have existed.
+        :param proven_at: a time at which the manifest is proven to have existed.
         """
         stored, key, layout = inspected.manifest, inspected.key, self._check.layout
         assert stored is not None
@@ -59,12 +59,12 @@ class Signatures:
             return
         if not self._check.trust.ring:
             signed = f"{self.signed} manifests and {signed_seals} seals are signed"
-            detail = f"{signed}, and no public key was given to check them with"
+            detail = f"{signed}, but no public key was given to check them with"
             yield Finding(FindingKind.SIGNATURES_UNCHECKED, detail)
             yield from self._unsigned
         if not seals and not self._check.seal:
             detail = (
-                f"{self.signed} manifests are signed, and there is no seal that can be trusted. If the archive had "
+                f"{self.signed} manifests are signed, but there is no trusted seal. If the archive had "
                 "seals, they are gone: restore them. If it never had any, seal it (seal=True), or ignore no_seals"
             )
             yield Finding(FindingKind.NO_SEALS, detail)

@@ -1,7 +1,7 @@
-"""Proves that nothing is missing from an archive, or names what is: from its manifests, and if need be its objects.
+"""Proves that nothing is missing from an archive, or names what is, from its manifests and, if necessary, its objects.
 
-The listing is read page by page, and manifests a few at a time: what stays in memory are findings, and the time that
-each series covers.
+The listing is read page by page, and manifests a few at a time. Only the findings, and the time that each series
+covers, stay in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_provider_curation.audit.evidence.listing import (
     other_root,
     pairs,
 )
-from airflow_provider_curation.audit.evidence.mending import Recounts, mends
+from airflow_provider_curation.audit.evidence.repair import Recounts, repairs
 from airflow_provider_curation.audit.evidence.report import Report, Totals
 from airflow_provider_curation.audit.evidence.sealed import SealedManifests
 from airflow_provider_curation.audit.evidence.trust import Signatures
@@ -36,14 +36,14 @@ def verify(archive: Archive, check: Check, now: datetime | None = None) -> Repor
     """Verify a period of an archive.
 
     :param now: the verifier's clock, in UTC.
-    :raises InvalidArgumentError: for a period that has not ended or cannot be sealed, or a folder in an archive.
-    :raises ObjectExistsError: if another verification sealed it meanwhile.
+    :raises InvalidArgumentError: for a period that has not ended or cannot be sealed, or a folder inside an archive.
+    :raises ObjectExistsError: if another verification has sealed it meanwhile.
     """
     return _Verification(archive, check, now or datetime.now(timezone.utc)).run()
 
 
 class _Verification:
-    """The steps of one verification, in order, and what they found so far."""
+    """The steps of one verification, in order, and what they have found so far."""
 
     def __init__(self, archive: Archive, check: Check, now: datetime) -> None:
         self._archive = archive
@@ -89,7 +89,7 @@ class _Verification:
             pending=self._pending,
             server=server,
             other_servers=[other for other in servers if other != server],
-            mends=mends(findings, server, check.remembered, self._coverage),
+            repairs=repairs(findings, server, check.remembered, self._coverage),
             seals=self._sealed.seals,
             sealed_until=self._sealed.until,
             signed=self._signatures.signed,
@@ -114,7 +114,7 @@ class _Verification:
             if next(iter(self._archive.entries(inner)), None) is not None:
                 raise InvalidArgumentError(
                     f"{self._archive.uri(layout.prefix)} is a folder of the archive whose root is "
-                    f"{self._archive.uri(above.prefix)}: verify that one, since the manifests and seals lie there."
+                    f"{self._archive.uri(above.prefix)}: verify that one, since it has the manifests and seals."
                 )
 
     def _add(self, findings: Iterable[Finding]) -> None:
@@ -122,7 +122,7 @@ class _Verification:
             (self._ignored if finding.kind in self._check.ignored else self._findings).append(finding)
 
     def _inspect_all(self, pool: ThreadPoolExecutor) -> Iterator[Inspected]:
-        """Inspect what is listed, a few at a time, and yield it in order."""
+        """Inspect the listed manifests, a few at a time, and yield the results in order."""
         check, layout = self._check, self._check.layout
         under_way: deque[Future[Inspected]] = deque()
         listed = ManifestListing(self._archive.entries(layout.manifests))
@@ -164,7 +164,7 @@ class _Verification:
             self._broken.append((FindingKind.MANIFEST_MISSING, key, detail))
 
     def _objects(self) -> Iterator[Entry]:
-        """Yield what is not the archive's own book-keeping, and find other archives on the way."""
+        """Yield the archive's data objects, and find other archives among them."""
         layout = self._check.layout
         reserved = (layout.manifests, layout.seals, layout.quarantine, layout.reports)
         others: set[str] = set()
@@ -180,7 +180,7 @@ class _Verification:
                 self._add([Finding(FindingKind.OTHER_ARCHIVE, detail, f"{root}/")])
 
     def _take(self, inspected: Inspected) -> None:
-        """Count in what was seen of a manifest, and add what is wrong with it."""
+        """Count an inspected manifest, and add what is wrong with it."""
         self._totals.add_reading(inspected)
         key, stored = inspected.key, inspected.manifest
         if stored is None:
@@ -197,7 +197,7 @@ class _Verification:
             self._recounts.add(key, stored)
 
     def _faults(self, inspected: Inspected) -> Iterator[Finding]:
-        """Yield what is wrong with an object, and what its manifest itself admits."""
+        """Yield what is wrong with an object, and what its manifest itself declares."""
         assert inspected.manifest is not None
         key, stored, layout = inspected.key, inspected.manifest, self._check.layout
         facts, compression, series = stored.facts, stored.facts.get("compression"), self._check.series_of(stored)
@@ -214,7 +214,7 @@ class _Verification:
             yield finding(FindingKind.FILTERED, f"events were left out: {facts['filters']}")
 
     def _place_broken(self) -> None:
-        """Name what is broken, and count its time as covered where its key tells it, so that it is found once."""
+        """Add broken exports, and count the window in their keys as covered, so that each is reported only once."""
         layout = self._check.layout
         for kind, key, detail in self._broken:
             own = key.removeprefix(layout.prefix)
@@ -226,19 +226,19 @@ class _Verification:
             self._add([Finding(kind, detail, key, window, series)])
 
     def _expect(self, pool: ThreadPoolExecutor) -> None:
-        """Expect what was exported or sealed before the period's end, and what the check names."""
+        """Expect the series that were exported or sealed before the period's end, and those that the check names."""
         earlier = self._elsewhere.before(self._check.period.end)
         for stored in pool.map(lambda listed: read_manifest(self._archive, listed), earlier):
             if not isinstance(stored, str):
                 self._coverage.expect(self._check.series_of(stored), stored)
         for series in self._sealed.series():
             self._coverage.expect(series)
-        # Another server may well export less; its own verification knows what it must.
+        # Other servers may export less; a verification with their own connection knows what is expected.
         instance = self._check.instance
         self._coverage.expect_unfiltered([instance] if instance else self._servers())
 
     def _servers(self) -> list[str]:
-        """Return whose exports there are or should be, in order; a nameless one if nobody is known."""
+        """Return the servers that have exports or should have, in order; one with an empty name if none is known."""
         servers = self._coverage.instances()
         if self._check.instance:
             servers.add(self._check.instance)
@@ -256,11 +256,11 @@ class _Verification:
                 self._add([gap])
 
 
-#: Other archives below the root that are named.
+#: How many other archives below the root are named.
 _MOST_OTHERS = 100
 
 
 def _order(finding: Finding) -> tuple[bool, str, str, str]:
-    """Sort by time, with the loss of sealed events first."""
+    """Sort by time, with lost sealed events first."""
     start = format_utc(finding.window.start) if finding.window else ""
     return not finding.lost_events, start, finding.key or "", finding.kind.value

@@ -1,1 +1,1 @@
-"""What is new since the last poll."""
+"""Finds what is new since the last poll."""

@@ -1,4 +1,4 @@
-"""What a poller remembers of its window: where to read on, and the events of each second that may still get more."""
+"""What a poller remembers: where to read next, and the known events of each second that can still get more."""
 
 from __future__ import annotations
 

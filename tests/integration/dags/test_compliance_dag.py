@@ -1,4 +1,4 @@
-"""The compliance DAG under Airflow: it mends what can be mended, and fails with what is lost."""
+"""The compliance DAG under Airflow: it repairs what can be repaired, and fails with what is lost."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def test_makes_up_for_days_that_are_missing(
 ) -> None:
     ended = run(load(midnight))
 
-    # Two of three days of three streams were missing. That is mended, and said.
-    assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
+    # Two of three days of three streams were missing. That is repaired, and said.
+    assert [state for name, state in ended.items() if name.startswith("repair[")] == ["success"] * 6
     assert set(ended.values()) == {"success"}, ended
     said = "".join(capfd.readouterr()) + caplog.text
-    assert "Found: 3 gap. Mended: 3 gap. Lost: nothing." in said
+    assert "Found: 3 gap. Repaired: 3 gap. Lost: nothing." in said
     # Nothing is missing up to the last midnight, and the server remembers 30 days.
     days = re.findall(r"forgets the oldest events that are not archived in ([\d.]+) days", said)
     assert days
@@ -77,8 +77,9 @@ def test_makes_up_for_days_that_are_missing(
     assert len(objects) == 9
 
     ended = run(load(midnight))
-    assert [ended.pop(name) for name in ("mend", "seal", "note")] == ["skipped"] * 3
+    assert [ended.pop(name) for name in ("repair", "seal", "note")] == ["skipped"] * 3
     assert set(ended.values()) == {"success"}, ended
+    assert exported(s3) == objects
 
 
 def signing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,7 @@ def test_each_runs_seal_begins_where_the_one_before_ends(
 
     # There was no seal before the first one, which is no finding, signed or not.
     for each in ended:
-        assert each.pop("mend", "skipped") == "skipped"
+        assert each.pop("repair", "skipped") == "skipped"
         assert set(each.values()) == {"success"}, each
     first, second = seals(s3)
     assert (first["start"], first["end"]) == (said(midnight - 4 * DAY), said(midnight - DAY))
@@ -157,7 +158,7 @@ def test_a_day_whose_own_export_is_still_running_is_not_sealed_over(
 
 
 @pytest.mark.parametrize("tolerate", [False, True])
-def test_a_vanished_object_is_an_incident_though_it_was_mended(
+def test_a_vanished_object_is_an_incident_though_it_was_repaired(
     tolerate: bool, s3: Any, server: Simulator, midnight: datetime, capfd: Any, caplog: Any
 ) -> None:
     run(load(midnight))
@@ -167,20 +168,20 @@ def test_a_vanished_object_is_an_incident_though_it_was_mended(
 
     ended = run(load(midnight, ["object_missing", "replaced_after_sealing"] if tolerate else ()))
 
-    assert [name for name in ended if name.startswith("mend[")] == ["mend[0]"]
+    assert [name for name in ended if name.startswith("repair[")] == ["repair[0]"]
     assert ended.pop("conclude") == ("success" if tolerate else "failed")
     # Everything was sealed before.
     assert [ended.pop(name) for name in ("seal", "note")] == ["skipped"] * 2
     assert set(ended.values()) == {"success"}, ended
     assert exported(s3) == objects
     said = "".join(capfd.readouterr()) + caplog.text
-    assert "Found: 1 object_missing. Mended: 1 object_missing. Lost: nothing." in said
+    assert "Found: 1 object_missing. Repaired: 1 object_missing. Lost: nothing." in said
     incidents = "object_missing, replaced_after_sealing"
     assert (f"Finished exports were altered or had vanished ({incidents})" in said) != tolerate
     # That a sealed export was rewritten is said from now on, though nothing of it is lost.
     assert "- rewritten: replaced_after_sealing: " in said
     assert any(
-        line.lstrip().startswith("- mended: object_missing: ") and objects[0] in line for line in said.splitlines()
+        line.lstrip().startswith("- repaired: object_missing: ") and objects[0] in line for line in said.splitlines()
     )
 
 
@@ -194,7 +195,7 @@ def test_fails_with_what_is_lost(s3: Any, server: Simulator, midnight: datetime,
 
     ended = run(load(midnight))
 
-    assert ended["mend[0]"] == "failed"
+    assert ended["repair[0]"] == "failed"
     assert ended["verify_again"] == "success"
     assert ended["conclude"] == "failed"
     said = "".join(capfd.readouterr()) + caplog.text
@@ -208,16 +209,16 @@ def test_fails_with_a_gap_that_the_server_has_forgotten(
     dag = load(midnight)
     for task_id in ("verify", "verify_again"):
         dag.get_task(task_id).retention = datetime.now(timezone.utc) - midnight + 2 * DAY + timedelta(hours=1)
-    dag.get_task("mend").partial_kwargs["retention"] = dag.get_task("verify").retention
+    dag.get_task("repair").partial_kwargs["retention"] = dag.get_task("verify").retention
 
     ended = run(dag)
 
     # All but the first day can be exported, and the end of that one: of each stream.
-    assert [state for name, state in ended.items() if name.startswith("mend[")] == ["success"] * 6
+    assert [state for name, state in ended.items() if name.startswith("repair[")] == ["success"] * 6
     assert ended["verify_again"] == "success"
     assert ended["conclude"] == "failed"
     said = "".join(capfd.readouterr()) + caplog.text
-    assert "Findings: 3 gap. Exports that still mend some of them: 0." in said
+    assert "Findings: 3 gap. Exports that can still repair some: 0." in said
     assert f"[{midnight - 3 * DAY:%Y-%m-%dT%H:%M:%SZ}, " in said
     assert "no unfiltered export covers it" in said
 
@@ -225,7 +226,7 @@ def test_fails_with_a_gap_that_the_server_has_forgotten(
 def test_the_bucket_is_not_a_parameter() -> None:
     [dag] = dags.load(DAGS / "curation_compliance.py")
     assert set(dag.params) == {"days"}
-    for task_id in ("export", "mend"):
+    for task_id in ("export", "repair"):
         assert dag.get_task(task_id).partial_kwargs["s3_bucket"] == BUCKET
     days = dag.params.get_param("days")
     assert days.schema["title"]

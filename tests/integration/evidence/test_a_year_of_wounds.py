@@ -181,7 +181,7 @@ def test_nothing_is_invented(year: tuple[dict[str, Exporter], MemoryArchive], na
     )
     report = verify(archive, check)
     assert report.findings == []
-    assert report.mends == []
+    assert report.repairs == []
     assert (
         report.totals.manifests
         == report.totals.recounted

@@ -20,9 +20,9 @@ from airflow_provider_curation.audit.evidence.layout import Layout
 from airflow_provider_curation.audit.evidence.manifest import manifest_subjects
 from airflow_provider_curation.audit.evidence.signature import check_signature
 from airflow_provider_curation.audit.evidence.statement import Purpose
+from airflow_provider_curation.audit.pseudonyms import Pseudonymizer
 from airflow_provider_curation.audit.reading import counts
 from airflow_provider_curation.audit.secret_key import SecretKey
-from airflow_provider_curation.audit.treatment import Pseudonymizer
 from airflow_provider_curation.compat import AirflowSkipException
 from airflow_provider_curation.evidence import verify_archive
 from airflow_provider_curation.evidence.__main__ import main
@@ -282,7 +282,7 @@ def old(bucket: Bucket) -> Iterator[Simulator]:
 
 def test_clearing_an_old_run_changes_nothing(old: Any, bucket: Bucket, log_text: Callable[[], str]) -> None:
     before = everything(bucket)
-    with pytest.raises(errors.ExpiredWindowError, match="first second that a server"):
+    with pytest.raises(errors.ExpiredWindowError, match="first second that the server"):
         export(bucket, **old.day)
     with pytest.raises(AirflowSkipException, match="on_expired='skip'"):
         export(bucket, **old.day, on_expired="skip")
@@ -349,7 +349,7 @@ def test_a_window_that_expires_while_it_is_read(
 
         monkeypatch.setattr(simulator.app, "handle", age)
         kind = errors.ExpiredWindowError if on_expired == "fail" else AirflowSkipException
-        with pytest.raises(kind, match="first second that a server"):
+        with pytest.raises(kind, match="first second that the server"):
             export(bucket, retention=RETENTION, **window)
     bucket.assert_untouched()
 
@@ -360,7 +360,7 @@ def test_a_re_run_with_the_same_bytes_uploads_nothing_and_says_so(
     first = export(bucket)
     before = everything(bucket)
     assert export(bucket) == {**first, "uploaded": False}
-    assert "holds these 400 events already, byte for byte: nothing is uploaded" in log_text()
+    assert "already holds these 400 events, byte for byte: nothing is uploaded" in log_text()
     assert everything(bucket) == before
 
 
@@ -563,7 +563,7 @@ def test_the_plain_function_says_what_the_operator_does(server: Simulator, bucke
     assert said == returned
     assert report.counts == {"object_missing": 1}
     assert report.totals.recounted == 1
-    assert [mend.window.start for mend in report.mends] == [START]
+    assert [repair.window.start for repair in report.repairs] == [START]
 
 
 @pytest.mark.parametrize("on_finding", ["fail", "warn", "return"])
@@ -608,8 +608,8 @@ def test_late_events_and_what_the_server_asks_for_trouble(bucket: Bucket) -> Non
         simulator.insert(START + HOUR)
         report = verifier(bucket, **check).execute({})
         assert report["counts"] == {"late_events": 1}
-        [mend] = report["mend"]
-        assert export(bucket, **mend)["events"] == 401
+        [repair] = report["repair"]
+        assert export(bucket, **repair)["events"] == 401
         assert verifier(bucket, **check).execute({})["counts"] == {}
         # A count that was not had is no count.
         simulator.fail_next(Fault.UNAUTHORIZED, 50)
@@ -631,28 +631,28 @@ def test_two_servers_in_one_archive(bucket: Bucket) -> None:
         names = [f"127.0.0.1_{server.port}" for server in (first, second)]
         for conn_id, other in (("curation_default", names[1]), ("curation_b", names[0])):
             report = verified(conn_id)
-            assert (report["counts"], report["mend"], report["manifests"], report["recounted"]) == ({}, [], 4, 2)
+            assert (report["counts"], report["repair"], report["manifests"], report["recounted"]) == ({}, [], 4, 2)
             assert report["other_servers"] == [other]
             assert f"the exports of {other}" in report["summary"]
 
         first.insert(START + HOUR)
         assert verified("curation_b")["counts"] == {}
         assert verified("curation_default")["counts"] == {"late_events": 1}
-        export(bucket, **verified("curation_default")["mend"][0], s3_prefix="curation", s3_key=DEFAULT_KEY)
+        export(bucket, **verified("curation_default")["repair"][0], s3_prefix="curation", s3_key=DEFAULT_KEY)
 
         for key in bucket.objects():
             if names[1] in key and "dt=2025-11-04" in key:
                 bucket.client.delete_object(Bucket=bucket.name, Key=key)
-        # Without a recount, too, the connection tells whose gaps its exports can mend.
+        # Without a recount, too, the connection tells whose gaps its exports can repair.
         for recount in (True, False):
-            for conn_id, mends in (("curation_default", 0), ("curation_b", 1)):
+            for conn_id, repairs in (("curation_default", 0), ("curation_b", 1)):
                 report = verified(conn_id, recount=recount)
                 assert report["counts"] == {"gap": 1}
                 assert [each["instance"] for each in report["findings"]] == [names[1]]
-                assert len(report["mend"]) == mends
+                assert len(report["repair"]) == repairs
         # Without a connection it cannot be told, and nothing but a recount needs one.
         report = verified("no_such_connection", recount=False)
-        assert (report["counts"], report["mend"], report["other_servers"]) == ({"gap": 1}, [], sorted(names))
+        assert (report["counts"], report["repair"], report["other_servers"]) == ({"gap": 1}, [], sorted(names))
         with pytest.raises(errors.InvalidArgumentError, match="no_such_connection"):
             verified("no_such_connection")
 

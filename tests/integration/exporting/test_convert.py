@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_curation import convert
 from airflow_provider_curation.audit.errors import ConversionError
-from airflow_provider_curation.audit.evidence import content
+from airflow_provider_curation.audit.evidence import unpacking
 from airflow_provider_curation.audit.exporting import parquet
 from airflow_provider_curation.convert import conversions, convert_archive, convert_export, main
 from airflow_provider_curation.evidence import verify_archive
@@ -98,7 +98,7 @@ def test_a_damaged_source_gives_nothing(
 ) -> None:
     # The line is looked at before the end of the file, where its hash is known.
     monkeypatch.setattr(parquet, "_BATCH_EVENTS", 2)
-    monkeypatch.setattr(content, "_BLOCK_BYTES", 4_096)
+    monkeypatch.setattr(unpacking, "_BLOCK_BYTES", 4_096)
     monkeypatch.setattr(convert, "_BLOCK_BYTES", 4_096)
     [found, _] = conversions(archive, aws_conn_id=AWS)
     key = f"curation/{found['key']}"

@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[errors.CurationAuditError], list[s
     "always cut": (
         {"fault_schedule": dict.fromkeys(range(1, 99), Fault.TRUNCATED_JSON)},
         errors.CutAnswerError,
-        [ASKED, "not whole JSON"],
+        [ASKED, "not complete JSON"],
         True,
     ),
     "always reset": (

@@ -105,7 +105,7 @@ def test_it_is_verified_like_any_other_export(bucket: Bucket, server: Simulator)
     assert "sha256_differs" in kinds()
 
 
-def test_a_missing_day_is_mended_in_its_format(bucket: Bucket, server: Simulator) -> None:
+def test_a_missing_day_is_repaired_in_its_format(bucket: Bucket, server: Simulator) -> None:
     exported = export(bucket, file_format="parquet", s3_prefix="curation", s3_key=DEFAULT_KEY)
     bytes_before = bucket.body(exported["key"])
     for key in (exported["key"], exported["manifest_key"]):
@@ -120,9 +120,9 @@ def test_a_missing_day_is_mended_in_its_format(bucket: Bucket, server: Simulator
         retention=FOREVER,
         aws_conn_id=AWS,
     )
-    [mend] = report.as_dict()["mend"]
-    assert mend["file_format"] == "parquet"
-    export(bucket, **mend, s3_prefix="curation", s3_key=DEFAULT_KEY)
+    [repair] = report.as_dict()["repair"]
+    assert repair["file_format"] == "parquet"
+    export(bucket, **repair, s3_prefix="curation", s3_key=DEFAULT_KEY)
     assert bucket.body(exported["key"]) == bytes_before
 
 

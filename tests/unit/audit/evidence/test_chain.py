@@ -129,7 +129,7 @@ def test_of_two_sealings_one_goes_on() -> None:
     archive = MemoryArchive()
     made = seal(archive, 0, None)
     kept = dict(archive.objects)
-    with pytest.raises(ObjectExistsError, match="another verification"):
+    with pytest.raises(ObjectExistsError, match="Another verification is sealing"):
         seal(archive, 0, None, OTHER)
     assert archive.objects == kept
     # Another one has written its signature just now, and its seal is to follow.

@@ -1,4 +1,4 @@
-"""What came of mending, and when it is an incident."""
+"""What came of repairing, and when it is an incident."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def report(*findings: tuple[str, str | None], more: int = 0) -> dict[str, Any]:
 
 def test_nothing_was_found() -> None:
     conclusion = conclude(report(), report())
-    assert (conclusion.failed, str(conclusion)) == (False, "Nothing was found, and nothing was mended.")
+    assert (conclusion.failed, str(conclusion)) == (False, "Nothing was found, and nothing was repaired.")
 
 
-def test_gaps_and_late_events_are_mended_quietly() -> None:
+def test_gaps_and_late_events_are_repaired_quietly() -> None:
     conclusion = conclude(report(("gap", None), ("late_events", "a")), report())
     assert not conclusion.failed
     assert str(conclusion).splitlines() == [
-        "Found: 1 gap, 1 late_events. Mended: 1 gap, 1 late_events. Lost: nothing.",
-        r"- mended: gap: : \x1b[2J",
-        r"- mended: late_events: a: \x1b[2J",
+        "Found: 1 gap, 1 late_events. Repaired: 1 gap, 1 late_events. Lost: nothing.",
+        r"- repaired: gap: : \x1b[2J",
+        r"- repaired: late_events: a: \x1b[2J",
     ]
 
 
 @pytest.mark.parametrize("kind", sorted(INCIDENTS))
-def test_what_was_altered_or_had_vanished_fails_though_it_was_mended(kind: FindingKind) -> None:
+def test_what_was_altered_or_had_vanished_fails_though_it_was_repaired(kind: FindingKind) -> None:
     before = report((kind.value, "a"))
     assert conclude(before, report()).failed
     assert f"were altered or had vanished ({kind.value})" in str(conclude(before, report()))
@@ -47,13 +47,13 @@ def test_what_was_altered_or_had_vanished_fails_though_it_was_mended(kind: Findi
 
 def test_what_is_lost_fails() -> None:
     conclusion = conclude(report(("gap", "a"), ("gap", "b")), report(("gap", "b")))
-    assert (conclusion.failed, conclusion.mended, conclusion.lost) == (True, {"gap": 1}, {"gap": 1})
-    assert conclusion.lines == (r"- lost: gap: b: \x1b[2J", r"- mended: gap: a: \x1b[2J")
+    assert (conclusion.failed, conclusion.repaired, conclusion.lost) == (True, {"gap": 1}, {"gap": 1})
+    assert conclusion.lines == (r"- lost: gap: b: \x1b[2J", r"- repaired: gap: a: \x1b[2J")
 
 
 def test_many_findings_are_counted() -> None:
     conclusion = conclude(report(*[("gap", str(number)) for number in range(200)], more=100), report())
-    assert conclusion.mended == {"gap": 300}
+    assert conclusion.repaired == {"gap": 300}
     assert len(conclusion.lines) == 51
     # Of what a report does not name, it is not known what became of it.
     assert conclude(report(("gap", "a")), report(more=1)).lines == ()
@@ -81,14 +81,14 @@ def test_what_no_seal_covers_begins_where_the_last_one_ends(sealed_until: str | 
 
 
 @pytest.mark.parametrize("events", [7, 8])
-def test_what_was_mended_after_it_was_sealed_is_an_incident_and_no_loss(events: int) -> None:
+def test_what_was_repaired_after_it_was_sealed_is_an_incident_and_no_loss(events: int) -> None:
     replaced = {**report(("replaced_after_sealing", "a"))["findings"][0], "sealed_events": 7, "events": events}
     after = {"counts": {"replaced_after_sealing": 1}, "findings": [replaced]}
     before = report(("late_events", "a"))
     conclusion = conclude(before, after)
-    assert (conclusion.failed, conclusion.mended, conclusion.lost) == (True, {"late_events": 1}, {})
+    assert (conclusion.failed, conclusion.repaired, conclusion.lost) == (True, {"late_events": 1}, {})
     assert conclusion.incidents == ("replaced_after_sealing",)
-    assert [line.split(":")[0] for line in conclusion.lines] == ["- rewritten", "- mended"]
+    assert [line.split(":")[0] for line in conclusion.lines] == ["- rewritten", "- repaired"]
     # The next runs find it, too.
     assert conclude(after, after).failed
     tolerated = conclude(after, after, ["replaced_after_sealing"])

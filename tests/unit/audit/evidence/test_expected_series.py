@@ -86,9 +86,9 @@ def test_what_was_sealed_once_is_expected_though_nothing_of_it_is_left(archive: 
     assert gaps(check(archive)) == [("acme, dry_run, jsonl", LATER)]
 
 
-def test_a_gap_of_an_expected_series_is_mended_as_it_was_exported(archive: MemoryArchive) -> None:
-    mends = check(archive, remembered=START).mends
-    assert [(each.window, each.stream, each.compression) for each in mends] == [
+def test_a_gap_of_an_expected_series_is_repaired_as_it_was_exported(archive: MemoryArchive) -> None:
+    repairs = check(archive, remembered=START).repairs
+    assert [(each.window, each.stream, each.compression) for each in repairs] == [
         (day, "dry_run", "gzip") for day in DAYS[4:]
     ]
 
@@ -117,7 +117,7 @@ def test_a_renamed_server_is_one_server(archive: MemoryArchive) -> None:
         assert len(gaps(report)) == 2
     aliases = {"acme": "packages.acme.example"}
     report = check(archive, WEEK, aliases=aliases, instance="packages.acme.example", remembered=START, **chosen)
-    assert (gaps(report), report.mends, report.other_servers) == ([], [], [])
+    assert (gaps(report), report.repairs, report.other_servers) == ([], [], [])
     assert check(archive, WEEK, aliases=aliases, seal=True, **chosen).seal
     # Also what its old key alone tells.
     del archive.objects[manifest_key(exporter_key(archive, "events", 1))]
@@ -136,7 +136,7 @@ def test_an_export_that_may_still_be_running_is_pending(archive: MemoryArchive, 
     assert gaps(report) == [("acme, events, jsonl", DAYS[5])]
     assert [(each.window) for each in report.pending] == [DAYS[6]]
     assert f"Pending, since their exports may still be running: {DAYS[6]} (acme, events, jsonl)." in report.summary()
-    assert [each.window for each in report.mends] == [DAYS[5]]
+    assert [each.window for each in report.repairs] == [DAYS[5]]
     exporter.export(archive, DAYS[5])
     report = check(archive, export_time=timedelta(hours=2), seal=True, **chosen)
     # Nothing is found, but it is not said to be whole, nor sealed.

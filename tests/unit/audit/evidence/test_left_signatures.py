@@ -60,7 +60,7 @@ def test_an_export_of_which_only_the_signature_is_left(archive: MemoryArchive, e
     report = check(archive, ignored=NO_SEALS, remembered=START)
     assert found(report) == [(FindingKind.MANIFEST_MISSING, key, DAYS[1])]
     assert "the export's signature is there, but neither its manifest nor its object" in report.summary()
-    assert [mend.window for mend in report.mends] == [DAYS[1]]
+    assert [repair.window for repair in report.repairs] == [DAYS[1]]
     exporter.export(archive, DAYS[1])
     assert found(check(archive, ignored=NO_SEALS)) == []
 

@@ -51,7 +51,7 @@ def test_no_folder_is_named(tmp_path: Path) -> None:
         verify_archive(tmp_path)
     with pytest.raises(InvalidArgumentError, match="need an s3:// location"):
         verify_archive(tmp_path, START, START + DAY, seal=True, object_lock_legal_hold=True)
-    with pytest.raises(InvalidArgumentError, match="names no bucket"):
+    with pytest.raises(InvalidArgumentError, match="has no bucket"):
         verify_archive("s3:///curation", START, START + DAY)
 
 

@@ -1,4 +1,4 @@
-"""Each kind of finding, what can be mended, and that memory stays flat."""
+"""Each kind of finding, what can be repaired, and that memory stays flat."""
 
 from __future__ import annotations
 
@@ -191,12 +191,12 @@ def test_objects_that_have_moved(archive: MemoryArchive) -> None:
     assert found(check(moved, prefix="old/")) == []
 
 
-def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
+def test_what_can_be_repaired(archive: MemoryArchive, exporter: Exporter) -> None:
     for day in (*DAYS[:3], DAYS[5]):
         removed(archive, exporter.key(day))
     del archive.objects[exporter.key(DAYS[4], True)]
     del archive.objects[exporter.key(DAYS[0], True)]
-    assert check(archive).mends == []
+    assert check(archive).repairs == []
 
     remembered = DAYS[1].start + 10 * HOUR
     report = check(archive, remembered=remembered)
@@ -204,16 +204,16 @@ def test_what_can_be_mended(archive: MemoryArchive, exporter: Exporter) -> None:
     # The gap of three days: the first is lost, the second can be recovered in part, the third was exported.
     half = Window(remembered + timedelta(minutes=30), DAYS[1].end)
     expected = [(half, "events"), (DAYS[2], "events"), (DAYS[4], "dry_run"), (DAYS[5], "events")]
-    assert [(each.window, each.stream) for each in report.mends] == expected
-    assert report.mends[2].as_kwargs() == {
+    assert [(each.window, each.stream) for each in report.repairs] == expected
+    assert report.repairs[2].as_kwargs() == {
         "start": "2025-01-05T00:00:00Z",
         "end": "2025-01-06T00:00:00Z",
         "dry_run": True,
         "file_format": "jsonl",
         "compression": "gzip",
     }
-    for mend in report.mends:
-        exporter.export(archive, mend.window, dry_run=mend.stream == "dry_run")
+    for repair in report.repairs:
+        exporter.export(archive, repair.window, dry_run=repair.stream == "dry_run")
     assert [window for _, _, window in found(check(archive))] == [
         Window(START, half.start),
         DAYS[0],
@@ -251,20 +251,25 @@ def test_only_the_servers_own_exports_are_counted_again(
     # Without events more than the first server has, the other one's would seem to have come late.
     for instance, mine, windows in (("acme", exporter, 14), ("acme2", other, 7)):
         report = check(both, instance=instance, count=mine.client.count, remembered=START)
-        assert (found(report), report.mends, report.totals.recounted, report.totals.manifests) == ([], [], windows, 21)
+        assert (found(report), report.repairs, report.totals.recounted, report.totals.manifests) == (
+            [],
+            [],
+            windows,
+            21,
+        )
 
     def late(window: Window, dry_run: bool) -> int:
         return other.client.count(window, dry_run) + (window == DAYS[5])
 
     report = check(both, instance="acme2", count=late, remembered=START)
     assert found(report) == [(FindingKind.LATE_EVENTS, manifest_key(other.key(DAYS[5])), DAYS[5])]
-    assert [each.window for each in report.mends] == [DAYS[5]]
+    assert [each.window for each in report.repairs] == [DAYS[5]]
 
 
 def test_what_was_not_counted_again_is_said_and_sealed_all_the_same(both: MemoryArchive, exporter: Exporter) -> None:
     report = check(both, instance="acme", count=exporter.client.count, remembered=START, seal=True)
     assert (report.as_dict()["server"], report.as_dict()["other_servers"]) == ("acme", ["acme2"])
-    said = "Not counted again or mended, since they belong to another server than acme: the exports of acme2."
+    said = "Not counted again or repaired, since they belong to another server than acme: the exports of acme2."
     assert said in report.summary()
     assert report.seal is not None
     assert len(json.loads(both.objects[report.seal])["manifests"]) == 21
@@ -277,7 +282,7 @@ def test_one_server_needs_no_words(archive: MemoryArchive, exporter: Exporter) -
         assert "Not counted again" not in report.summary()
 
 
-def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: Exporter, other: Exporter) -> None:
+def test_another_servers_findings_are_not_repaired(both: MemoryArchive, exporter: Exporter, other: Exporter) -> None:
     removed(both, other.key(DAYS[1]))
     removed(both, exporter.key(DAYS[2]))
     del both.objects[other.key(DAYS[4])]
@@ -289,14 +294,14 @@ def test_another_servers_findings_are_not_mended(both: MemoryArchive, exporter: 
         (FindingKind.OBJECT_MISSING, "acme2", DAYS[4]),
         (FindingKind.MANIFEST_MISSING, "acme2", DAYS[5]),
     ]
-    mended = {"acme": [DAYS[2]], "acme2": [DAYS[1], DAYS[4], DAYS[5]], None: []}
-    for instance, windows in mended.items():
+    repaired = {"acme": [DAYS[2]], "acme2": [DAYS[1], DAYS[4], DAYS[5]], None: []}
+    for instance, windows in repaired.items():
         report = check(both, instance=instance, remembered=START - DAY)
         assert [(each.kind, each.series and each.series.instance, each.window) for each in report.findings] == findings
-        assert [each.window for each in report.mends] == windows
+        assert [each.window for each in report.repairs] == windows
     # Which of them exports would read, nobody has said.
     assert report.other_servers == ["acme", "acme2"]
-    said = "Not counted again or mended, since no connection tells which server to ask: the exports of acme, acme2."
+    said = "Not counted again or repaired, since no connection tells which server to ask: the exports of acme, acme2."
     assert said in report.summary()
 
 
@@ -304,14 +309,14 @@ def test_a_server_must_have_what_is_expected_itself(both: MemoryArchive) -> None
     expected = [("events", "jsonl"), ("dry_run", "jsonl")]
     missing = [(FindingKind.GAP, WEEK, "acme2, dry_run, jsonl")]
     # Another server, such as acme2 for acme, may export less.
-    for instance, findings, mends in (("acme", [], 0), ("acme2", missing, 1), (None, missing, 0)):
+    for instance, findings, repairs in (("acme", [], 0), ("acme2", missing, 1), (None, missing, 0)):
         report = check(both, instance=instance, expected=expected, remembered=START - DAY)
         assert [(each.kind, each.window, str(each.series)) for each in report.findings] == findings
-        assert len(report.mends) == mends
+        assert len(report.repairs) == repairs
     # Also the connection's, of which there is nothing yet.
     report = check(both, instance="acme3", expected=expected[:1], remembered=START - DAY)
     assert [str(each.series) for each in report.findings] == ["acme3, events, jsonl"]
-    assert [(each.window, each.stream) for each in report.mends] == [(WEEK, "events")]
+    assert [(each.window, each.stream) for each in report.repairs] == [(WEEK, "events")]
 
 
 def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Exporter) -> None:
@@ -328,7 +333,7 @@ def test_a_key_that_tells_no_server_names_none(exporter: Exporter, other: Export
         (FindingKind.GAP, Window(DAYS[5].start, WEEK.end), "acme2"),
         (FindingKind.MANIFEST_MISSING, DAYS[5], None),
     ]
-    assert report.mends == []
+    assert report.repairs == []
 
 
 # Seals
@@ -432,7 +437,7 @@ def test_a_seal_vouches_for_what_it_names_only(archive: MemoryArchive, exporter:
     report = check(archive, seal=True)
     assert found(report) == [(FindingKind.NOT_SEALED, manifest_key(late), DAYS[6])]
     assert f"the period is sealed already, in {seal}, without this manifest" in report.summary()
-    assert (report.seal, report.seal_sha256, report.mends) == (None, None, [])
+    assert (report.seal, report.seal_sha256, report.repairs) == (None, None, [])
     # Nothing is claimed of it without seal, and the chain is as it was.
     assert found(check(archive)) == []
     assert archive.objects[seal] == sealed
