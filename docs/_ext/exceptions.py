@@ -39,7 +39,7 @@ def lines() -> list[str]:
         text += [f"## {kind.__name__}", "", meaning, ""]
         if advice:
             text += [f"**What to do.** {advice}", ""]
-        text += [f"Tried again by the client: {by_client}. Retried by Airflow: {by_airflow}.", ""]
+        text += [f"Retried by the client: {by_client}. Retried by Airflow: {by_airflow}.", ""]
     return text
 
 
