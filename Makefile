@@ -68,13 +68,20 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 	  --group dev --editable '.[$(EXTRAS)]'
 	@touch $@
 
+# Tests that are marked slow take from ten seconds to minutes each.
+FAST := -m "not slow and not system"
+
 .PHONY: test
-test: $(STAMP) ## Unit and integration tests, with coverage unless ARGS choose some of them
-	$(BIN)/python -m pytest $(XDIST) $(COVERAGE) $(ARGS)
+test: $(STAMP) ## Unit and integration tests but the slow ones, with coverage unless ARGS choose some of them
+	$(BIN)/python -m pytest $(XDIST) $(COVERAGE) $(FAST) $(ARGS)
 
 .PHONY: test-unit
-test-unit: $(STAMP) ## Unit tests only
-	$(BIN)/python -m pytest $(XDIST) tests/unit $(ARGS)
+test-unit: $(STAMP) ## Unit tests but the slow ones
+	$(BIN)/python -m pytest $(XDIST) $(FAST) tests/unit $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(STAMP) ## The slow tests: every interleaving of two tries, a year of damages, the tutorial, kills by the hundred
+	$(BIN)/python -m pytest $(XDIST) -m "slow and not system" $(ARGS)
 
 # Ceph's gateway keeps everything in memory; its packages are radosgw, ceph-mon, ceph-osd, ceph-mgr and ceph-common.
 S3_PORT ?= 43080

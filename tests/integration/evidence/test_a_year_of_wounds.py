@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_curation.audit.evidence.check import Check, Reading
 from airflow_provider_curation.audit.evidence.findings import FindingKind
+from airflow_provider_curation.audit.evidence.layout import SIGNATURE_SUFFIX
 from airflow_provider_curation.audit.evidence.report import Report
 from airflow_provider_curation.audit.evidence.verification import verify
 from airflow_provider_curation.audit.window import Window
@@ -89,7 +90,9 @@ def wound(
             again = exporters[name].export(archive, inner)
             expected[name].add((FindingKind.OVERLAP, manifest_key(again), inner))
         else:
-            del archive.objects[key], archive.objects[manifest_key(key)]
+            # With its signature: what is left of an export is not a gap.
+            for each in (key, manifest_key(key), manifest_key(key) + SIGNATURE_SUFFIX):
+                del archive.objects[each]
             holes[name].append(window)
     assert sum(map(len, expected.values())) + sum(map(len, holes.values())) == 50
     return {
@@ -147,6 +150,7 @@ def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchi
     from moto.s3.models import s3_backends
 
     exporters, whole = year
+    # The daily exports alone: reading the hourly ones from moto takes minutes, and shows nothing else.
     for key, body in whole.objects.items():
         # Past HTTP, which would take minutes.
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(BUCKET, key, body)
@@ -158,13 +162,12 @@ def test_every_wound_is_found_in_s3(year: tuple[dict[str, Exporter], MemoryArchi
         if body != whole.objects.get(key):
             s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
-    for name in expected:
-        report = verify_archive(f"s3://{BUCKET}/{name}/", YEAR.start, YEAR.end, key_ring=RING, ignore=["no_seals"])
-        assert_found(report, expected[name])
-        # No seal vouches for any object, so that all that are there in their size are read.
-        unread = {FindingKind.OBJECT_MISSING, FindingKind.SIZE_DIFFERS}
-        lost = sum(kind in unread for kind, _, _ in expected[name])
-        assert report.totals.objects_read == report.totals.manifests - lost
+    report = verify_archive(f"s3://{BUCKET}/daily/", YEAR.start, YEAR.end, key_ring=RING, ignore=["no_seals"])
+    assert_found(report, expected["daily"])
+    # No seal vouches for any object, so that all that are there in their size are read.
+    unread = {FindingKind.OBJECT_MISSING, FindingKind.SIZE_DIFFERS}
+    lost = sum(kind in unread for kind, _, _ in expected["daily"])
+    assert report.totals.objects_read == report.totals.manifests - lost
 
 
 @pytest.mark.parametrize("name", ["daily", "hourly"])

@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[errors.CurationAuditError], list[s
         True,
     ),
     "401 in the middle": (
-        {"fault_schedule": {4: Fault.UNAUTHORIZED}},
+        {"fault_schedule": {3: Fault.UNAUTHORIZED}},
         errors.UnauthorizedError,
         [ASKED, "401", "Bad credentials"],
         False,
