@@ -78,6 +78,10 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "latency": [{"latency": 0.002}],
     "latency_per_row": [{"latency_per_row": 0.0001}],
     "latency_per_skipped_row": [{"latency_per_skipped_row": 0.00005}],
+    "capacity": [{"capacity": 1, "latency": 0.002, "retry_after": 0}],
+    "over_capacity": [
+        {"over_capacity": form, "capacity": 2, "latency": 0.002, "retry_after": 0} for form in CHOICES["over_capacity"]
+    ],
     "cache_bytes": [{"cache_bytes": 0}],
 }
 
