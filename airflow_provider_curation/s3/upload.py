@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from airflow_provider_curation.audit.errors import ArchiveRefusedError
@@ -17,7 +16,7 @@ log = logging.getLogger(__name__)
 #: S3's smallest part, so that memory stays low; 10,000 of them make 48 GiB.
 PART_BYTES: Final = 5 * 1024 * 1024
 MOST_PARTS: Final = 10_000
-_READ_BYTES: Final = 1 << 20
+_READ_BYTES: Final = 64 * 1024
 #: Those of an upload's arguments that each of its requests takes.
 _OF_EACH_PART: Final = (
     "ChecksumAlgorithm",
@@ -57,8 +56,13 @@ class Upload:
     def send(self, file: Stream) -> None:
         """Send a file to its end, without completing the upload."""
         self.id = str(self._create()["UploadId"])
-        while (part := _read_part(file)) or not self._parts:
+        # One buffer for all parts: the larger the blocks that are freed, the more glibc keeps, see audit/mapped.py.
+        part = bytearray(PART_BYTES)
+        while (size := _fill(part, file)) or not self._parts:
+            del part[size:]
             self._send_part(part)
+            if size < PART_BYTES:
+                break
 
     @property
     def checksum(self) -> str | None:
@@ -137,12 +141,14 @@ class Upload:
         return {name: self._arguments[name] for name in names if name in self._arguments}
 
 
-def _read_part(file: Stream) -> bytearray:
-    part = bytearray()
-    read: Callable[[int], bytes] = file.read
-    while len(part) < PART_BYTES and (some := read(min(_READ_BYTES, PART_BYTES - len(part)))):
-        part += some
-    return part
+def _fill(part: bytearray, file: Stream) -> int:
+    """Read a file into a part until it is full or the file ends, and return the bytes read."""
+    filled = 0
+    with memoryview(part) as view:
+        while filled < len(part) and (some := file.read(min(_READ_BYTES, len(part) - filled))):
+            view[filled : filled + len(some)] = some
+            filled += len(some)
+    return filled
 
 
 def _may_ask(client: Any) -> bool:

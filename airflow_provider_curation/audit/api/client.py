@@ -30,6 +30,7 @@ from airflow_provider_curation.audit.api.redaction import SHOWN_CHARACTERS, Reda
 from airflow_provider_curation.audit.api.retry import Outages, RetryPolicy, check_stop, retrying
 from airflow_provider_curation.audit.errors import Asked
 from airflow_provider_curation.audit.limits import Limits
+from airflow_provider_curation.audit.mapped import collected
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class AuditClient:
         """The most requests in flight, right now."""
         return self._gate.limit
 
-    def read_json(self, query: Query, decode: Callable[[bytes], _T], stop: threading.Event | None = None) -> _T:
+    def read_json(self, query: Query, decode: Callable[[memoryview], _T], stop: threading.Event | None = None) -> _T:
         """Ask for JSON and decode the body; an answer that does not decode is asked for again.
 
         :param stop: ends waiting between tries when it is set.
@@ -94,7 +95,7 @@ class AuditClient:
 
     def read_path(self, asked: Asked, decode: Callable[[bytes], _T]) -> _T:
         """Ask for the JSON of a path without parameters; see :meth:`read_json`."""
-        return self._retrying(partial(self._json_once, asked, {}, decode, None), None)
+        return self._retrying(partial(self._json_once, asked, {}, lambda body: decode(bytes(body)), None), None)
 
     def read_zip(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None = None) -> _T:
         """Ask for CSV, keep the zip in a temporary file, and decode it; see :meth:`read_json`."""
@@ -112,13 +113,13 @@ class AuditClient:
         log.warning("Try %d of %d failed, next in %.1f s: %s", attempt, self._retry.attempts, wait, error)
 
     def _json_once(
-        self, asked: Asked, params: dict[str, str], decode: Callable[[bytes], _T], stop: threading.Event | None
+        self, asked: Asked, params: dict[str, str], decode: Callable[[memoryview], _T], stop: threading.Event | None
     ) -> _T:
         body = self._ask(asked, params, partial(self._json_body, asked), stop)
         return self._decoded(asked, decode, body)
 
-    def _json_body(self, asked: Asked, response: requests.Response) -> bytes:
-        return b"".join(body_chunks(asked, response, self.limits, self._redactor, "max_json_bytes"))
+    def _json_body(self, asked: Asked, response: requests.Response) -> memoryview:
+        return collected(body_chunks(asked, response, self.limits, self._redactor, "max_json_bytes"))
 
     def _zip_once(self, query: Query, decode: Callable[[IO[bytes]], _T], stop: threading.Event | None) -> _T:
         asked = query.asked
@@ -134,7 +135,7 @@ class AuditClient:
                 raise worker_fault(asked, error) from None
             check_stop(stop)
 
-    def _decoded(self, asked: Asked, decode: Callable[[Any], _T], body: bytes | IO[bytes]) -> _T:
+    def _decoded(self, asked: Asked, decode: Callable[[Any], _T], body: memoryview | IO[bytes]) -> _T:
         try:
             return decode(body)
         except (errors.RequestError, *OUTSIDE) as error:

@@ -22,6 +22,8 @@ from airflow_provider_curation.audit.limits import Limits
 
 #: Bytes read at once; also the limit for the zip's directory, which has one entry of about 100 bytes.
 READ_BYTES = 128 * 1024
+#: Bytes of the member that are decompressed at once; larger blocks would pile up in malloc, see :mod:`..mapped`.
+_BUFFER_BYTES = 16 * 1024
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -44,7 +46,7 @@ def csv_member(asked: Asked, answer: IO[bytes], limits: Limits) -> Iterator[IO[b
         # zipfile stops at the declared length. One more byte shows whether the content continues.
         info.file_size = declared + 1
         with archive.open(info) as member:
-            yield io.BufferedReader(cast("io.RawIOBase", member), READ_BYTES)
+            yield io.BufferedReader(cast("io.RawIOBase", member), _BUFFER_BYTES)
             came = member.tell()
     if came != declared:
         raise zipfile.BadZipFile(f"{came} bytes, where its directory says {declared}")

@@ -11,8 +11,8 @@ from typing import IO, NamedTuple
 from airflow_provider_curation.audit.errors import AnswerTooLargeError, Asked, UnexpectedAnswerError
 from airflow_provider_curation.audit.limits import LONGEST_LINE, Limits
 
-#: Bytes of a block, apart from the rest of its last record.
-BLOCK_BYTES = 128 * 1024
+#: Bytes of a block, apart from the rest of its last record; larger ones would pile up in malloc, see :mod:`..mapped`.
+BLOCK_BYTES = 16 * 1024
 # By default, the csv module takes a cell of more than 128 KiB for a mistake. Limits bound records, cells included.
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 

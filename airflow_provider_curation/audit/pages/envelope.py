@@ -26,7 +26,7 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-def json_envelope(query: Query, answer: bytes, limits: Limits) -> dict[str, Any]:
+def json_envelope(query: Query, answer: bytes | memoryview, limits: Limits) -> dict[str, Any]:
     """Check a JSON answer against the limits and return it decoded; an empty page's data is ``[]``.
 
     :param answer: the body, decompressed.
@@ -38,7 +38,7 @@ def json_envelope(query: Query, answer: bytes, limits: Limits) -> dict[str, Any]
     asked = query.asked
     answer, objects = compacted(asked, answer, limits)
     # Counted first, so that there is never an object for each of too many values.
-    _check_values(asked, answer, limits)
+    _check_values(asked, bytes(answer), limits)
     envelope = decode(asked, answer, limits, raw_decoder.decode)
     raws = envelope.data or []
     if len(raws) > query.num_of_rows:

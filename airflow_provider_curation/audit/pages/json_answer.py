@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -36,14 +36,15 @@ class RawEnvelope(msgspec.Struct, gc=False):
 raw_decoder = msgspec.json.Decoder(RawEnvelope)
 
 _MESSAGE_BYTES: Final = 16 * 1024
-_TEXT_BYTES: Final = 64 * 1024
+#: Bytes of an answer that are examined at once; decoded, they can take four times as much memory.
+_PART_BYTES: Final = 16 * 1024
 #: Bytes of an answer besides its events and its meta; with more, it is not an envelope.
 _MOST_OTHER_BYTES: Final = 64 * 1024
 # A string, or a bracket outside of strings.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 
 
-def compacted(asked: Asked, answer: bytes, limits: Limits) -> tuple[bytes, int]:
+def compacted(asked: Asked, answer: bytes | memoryview, limits: Limits) -> tuple[memoryview, int]:
     """Check an answer's size and text, and return the answer on one line, with every token unchanged.
 
     :return: the answer, and the number of its objects.
@@ -53,37 +54,53 @@ def compacted(asked: Asked, answer: bytes, limits: Limits) -> tuple[bytes, int]:
     """
     if len(answer) > limits.max_json_bytes:
         raise AnswerTooLargeError(asked, f"JSON of {len(answer)} bytes, {limits.exceeded('max_json_bytes')}")
-    objects = answer.count(b"{")
+    answer, objects, broken = _stripped(memoryview(answer)), 0, False
+    for part in _parts(answer):
+        objects += part.count(b"{")
+        broken = broken or b"\n" in part or b"\r" in part
     if objects > limits.max_json_objects:
         raise AnswerTooLargeError(asked, f"JSON of {objects} objects, {limits.exceeded('max_json_objects')}")
     check_text(asked, answer)
-    answer = answer.rstrip()
-    if b"\n" in answer or b"\r" in answer:
-        answer = decode(asked, answer, limits, lambda body: msgspec.json.format(body, indent=-1))
+    if broken:
+        answer = memoryview(decode(asked, answer, limits, lambda body: msgspec.json.format(body, indent=-1)))
     return answer, objects
 
 
-def check_text(asked: Asked, body: bytes) -> None:
+def _parts(answer: memoryview) -> Iterator[bytes]:
+    """Yield copies of an answer's parts; a copy of the whole answer would fragment malloc, see :mod:`..mapped`."""
+    for place in range(0, len(answer), _PART_BYTES):
+        yield bytes(answer[place : place + _PART_BYTES])
+
+
+def _stripped(answer: memoryview) -> memoryview:
+    """Return an answer without the white space at its end."""
+    while len(answer):
+        tail = bytes(answer[-_PART_BYTES:])
+        bare = tail.rstrip()
+        answer = answer[: len(answer) - len(tail) + len(bare)]
+        if bare:
+            break
+    return answer
+
+
+def check_text(asked: Asked, body: memoryview) -> None:
     """Check that the whole answer is UTF-8.
 
     :raises UnexpectedAnswerError: if it is not.
     """
-    if body.isascii():
-        return
-    view, place = memoryview(body), 0
+    place = 0
     try:
-        # In parts, since one character can make a whole decoded text take four times the memory.
         while place < len(body):
-            last = place + _TEXT_BYTES >= len(body)
-            place += codecs.utf_8_decode(view[place : place + _TEXT_BYTES], "strict", last)[1]
+            last = place + _PART_BYTES >= len(body)
+            place += codecs.utf_8_decode(body[place : place + _PART_BYTES], "strict", last)[1]
     except UnicodeDecodeError as error:
-        if looks_like_html(body):
+        if looks_like_html(bytes(body[:_PART_BYTES])):
             raise refuse_json(asked, body, error) from error
         raise UnexpectedAnswerError(asked, f"a body with bytes that are not UTF-8 ({error.reason})") from error
 
 
 def check_members(
-    asked: Asked, answer: bytes, data: Sequence[msgspec.Raw] | None, meta: msgspec.Raw, lengths: Sequence[int]
+    asked: Asked, answer: memoryview, data: Sequence[msgspec.Raw] | None, meta: msgspec.Raw, lengths: Sequence[int]
 ) -> None:
     """Check that no member of the envelope is repeated: the last one would hide the first one.
 
@@ -96,14 +113,14 @@ def check_members(
     if len(answer) == len('{"data":,"meta":}') + events + len(meta):
         return
     # There is white space, or another member.
-    answer = msgspec.json.format(answer, indent=-1)
+    whole = msgspec.json.format(answer, indent=-1)
     if data is not None:
         events = sum(len(msgspec.json.format(each, indent=-1)) for each in data) + max(len(data) - 1, 0) + 2
-    other = len(answer) - events - len(msgspec.json.format(meta, indent=-1))
+    other = len(whole) - events - len(msgspec.json.format(meta, indent=-1))
     if other <= _MOST_OTHER_BYTES:
-        members = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+        members = msgspec.json.decode(whole, type=dict[str, msgspec.Raw])
         known = sum(len(msgspec.json.encode(name)) + 2 + len(member) for name, member in members.items())
-        if len(answer) == known + 1:
+        if len(whole) == known + 1:
             return
     raise UnexpectedAnswerError(
         asked, "JSON with repeated members, or with more besides data and meta than an envelope"
@@ -115,7 +132,7 @@ def check_events(
     raws: Sequence[msgspec.Raw],
     lengths: Sequence[int],
     plain: int,
-    answer: bytes,
+    answer: memoryview,
     objects: int,
     limits: Limits,
 ) -> None:
@@ -137,19 +154,18 @@ def check_events(
             raise AnswerTooLargeError(asked, f"an event nested {limits.exceeded('max_nesting')}")
 
 
-def _has_more(text: bytes, byte: bytes, most: int) -> bool:
+def _has_more(text: memoryview, byte: bytes, most: int) -> bool:
     """Return whether a rare byte occurs at least ``most`` times.
 
     ``find`` examines many bytes at once, ``count`` one after another until Python 3.13: for an event's one or two
     lists, a loop takes less than half the time.
     """
-    found, place = 0, -1
-    while found < most:
-        place = text.find(byte, place + 1)
-        if place < 0:
-            return False
-        found += 1
-    return True
+    found = 0
+    for part in _parts(text):
+        place = -1
+        while found < most and (place := part.find(byte, place + 1)) >= 0:
+            found += 1
+    return found >= most
 
 
 def _nesting(text: bytes) -> int:
@@ -164,7 +180,7 @@ def _nesting(text: bytes) -> int:
     return deepest
 
 
-def decode(asked: Asked, body: bytes, limits: Limits, decoder: Callable[[bytes], _T]) -> _T:
+def decode(asked: Asked, body: memoryview, limits: Limits, decoder: Callable[[memoryview], _T]) -> _T:
     """Decode a body, or raise the named error for one that does not decode."""
     try:
         return decoder(body)
@@ -174,8 +190,9 @@ def decode(asked: Asked, body: bytes, limits: Limits, decoder: Callable[[bytes],
         raise refuse_json(asked, body, error) from error
 
 
-def refuse_json(asked: Asked, body: bytes, error: Exception) -> Exception:
+def refuse_json(asked: Asked, answer: memoryview, error: Exception) -> Exception:
     """Return the named error for a body that does not decode as expected."""
+    body = bytes(answer)
     if not body.strip():
         return CutAnswerError(asked, "200 with an empty body")
     if looks_like_html(body):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import tempfile
 import threading
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import IO, Final, cast
 
+from airflow_provider_curation.audit.mapped import Mapping
+
 #: Bytes in memory of a page that is still being written; a longer one goes to a temporary file.
-SPOOL_BYTES: Final = 256 * 1024
+SPOOL_BYTES: Final = 32 * 1024
 #: Bytes in memory of all complete pages together; further pages go to temporary files.
 MEMORY_BYTES: Final = 4 * 1024 * 1024
+#: Events that are joined before they are written, few enough for malloc to find room for them again.
+_LINES: Final = 16
 
 
 class _Memory:
@@ -32,17 +38,26 @@ class _Memory:
             self._taken -= size
 
 
-class _MemoryBody(io.BytesIO):
-    """A page's events in reserved memory; closing or dropping the body releases the memory."""
+class MemoryBody(Mapping):
+    """A page's events in reserved memory; closing or dropping the body releases the memory once."""
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._size = len(content)
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
+        return iter(self.readline, b"")
 
     def close(self) -> None:
-        if not self.closed:
-            super().close()
-            _memory.give_back(self._size)
+        super().close()
+        _memory.give_back(self._size)
+        self._size = 0
+
+    def __exit__(self, *error: object) -> None:
+        # That of mmap does not call close().
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 _memory = _Memory()
@@ -53,10 +68,18 @@ def new_body() -> IO[bytes]:
     return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
-def body_of(content: bytes) -> IO[bytes]:
-    """Return a file with a page's events: in memory while few pages wait to be used, otherwise on the worker's disk."""
-    if _memory.take(len(content)):
-        return _MemoryBody(content)
-    body = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - the page closes it
-    body.write(content)
+def body_of(events: Sequence[bytes]) -> IO[bytes]:
+    """Return a file of a page's events, one a line: in memory while few pages wait, otherwise on the worker's disk."""
+    size = sum(map(len, events)) + len(events)
+    body: IO[bytes]
+    if not size:
+        body = io.BytesIO()
+    elif _memory.take(size):
+        body = cast("IO[bytes]", MemoryBody(size))
+    else:
+        body = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - the page closes it
+    left = iter(events)
+    while some := list(islice(left, _LINES)):
+        # The empty event at the end adds the last line's break.
+        body.write(b"\n".join([*some, b""]))
     return body

@@ -85,7 +85,7 @@ class CsvSource:
         newest = self._json.newest(window, stop)
         if newest.total == 0 or (newest.total and is_oversized(window, newest.total, self.slice_rows)):
             # The count says it all.
-            return make_page([], newest.total, Tally(), body_of(b""))
+            return make_page([], newest.total, Tally(), body_of(()))
         if not self._dry_run:
             # The slice's last event has a row for each policy; an event of the dry-run stream has one row anyway.
             self._last_rows[window] = max(1, *(_policies(line) for line in newest.lines()), 0)

@@ -70,7 +70,7 @@ class JsonSource:
         inclusive = self.end_inclusive
         query = Query(window, 1, direction="desc", include_total=True, dry_run=self._dry_run, end_inclusive=inclusive)
 
-        def decode(body: bytes) -> Page:
+        def decode(body: memoryview) -> Page:
             return _consistent(query, json_page(query, body, limits=self._client.limits))
 
         try:
@@ -111,7 +111,7 @@ class JsonSource:
             window, rows, offset, include_total=include_total, dry_run=self._dry_run, end_inclusive=self.end_inclusive
         )
 
-        def decode(body: bytes) -> Page:
+        def decode(body: memoryview) -> Page:
             with self._decoding:
                 page = json_page(
                     query, body, self._wanted, overlaps, self._treatment, self._marked, self._client.limits

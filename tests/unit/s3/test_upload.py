@@ -71,6 +71,19 @@ def test_s3_is_asked_for_sha256(config: str | None) -> None:
     assert upload.checksum == sha256(whole)
 
 
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_a_stream_is_sent_in_whole_parts_and_a_last_one(
+    whole: int, extra: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_curation.s3.upload.PART_BYTES", 10)
+    content = bytes(range(max(0, whole * 10 + extra)))
+    store = Store()
+    Upload(store, "archive", "k", {}).send(io.BytesIO(content))
+    expected = [content[place : place + 10] for place in range(0, len(content), 10)]
+    assert [part["Body"] for part in store.parts] == (expected or [b""])
+
+
 @pytest.mark.parametrize("code", ["NotImplemented", "InvalidRequest", "InvalidArgument"])
 def test_a_store_that_refuses_it_is_noticed_once(code: str, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(refuses=code)
