@@ -32,7 +32,7 @@ def overdue_alert(after: timedelta) -> OverdueAlert:
     3.0 has neither, so both parts are empty. Either logs an ERROR that says what to do.
 
     Neither can see a run that was never created, such as those of a paused DAG: the compliance DAG names such days, and
-    the gauge ``audit.retention.days_left`` falls.
+    the gauge ``curation_audit.days_left`` falls.
 
     :param after: how long a run may take; well below the 30 days that the server remembers.
     """
