@@ -1,11 +1,12 @@
-"""Keys to sign with in tests, each made once, and public keys as the files that users have."""
+"""Keys to sign with in tests, and public keys as the files that users have."""
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -21,13 +22,17 @@ from airflow_provider_curation.audit.secret_key import SecretKey
 
 @cache
 def pem(name: str, kind: str = "ed25519") -> str:
-    """The private key of a name, which is the same during a test run."""
+    """The private key of a name: the same in every process, since workers must agree on the ids of tests."""
     return serialized(name, kind, NoEncryption())
 
 
 @cache
 def _key(name: str, kind: str) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.generate() if kind == "ed25519" else generate_private_key(SECP256R1())  # type: ignore[return-value]
+    seed = hashlib.sha256(f"made up for tests only: {name}".encode()).digest()
+    if kind == "ed25519":
+        return Ed25519PrivateKey.from_private_bytes(seed)
+    # The 31 bytes are below the curve's order.
+    return derive_private_key(int.from_bytes(seed[:31], "big"), SECP256R1())  # type: ignore[return-value]
 
 
 def serialized(name: str, kind: str, encryption: KeySerializationEncryption) -> str:

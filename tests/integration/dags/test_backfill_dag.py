@@ -233,8 +233,8 @@ def test_the_daily_export_goes_before_a_backfill_in_a_pool_they_share() -> None:
     [backfill], [daily] = load(BACKFILL), load(DAGS / "curation_audit_daily_export.py")
     export = backfill.get_task("export")
 
-    assert {str(task.weight_rule).lower() for task in daily.tasks} == {str(export.weight_rule).lower()}
-    assert "absolute" in str(export.weight_rule).lower()
+    # Airflow 2 has an object, with its address in its text.
+    assert all("absolute" in str(task.weight_rule).lower() for task in [*daily.tasks, export])
     assert min(task.priority_weight for task in daily.tasks) > export.priority_weight
 
 

@@ -50,4 +50,4 @@ def test_a_store_without_checksums_is_logged_once(caplog: pytest.LogCaptureFixtu
     with caplog.at_level("INFO"):
         assert written({}).stored()["checksum"] is None
     [record] = caplog.records
-    assert record.getMessage() == "The store keeps no SHA-256 of s3://archive/k, and its manifest names none."
+    assert record.getMessage() == "The store keeps no SHA-256 of s3://archive/k, so its manifest names none."

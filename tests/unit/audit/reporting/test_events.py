@@ -79,6 +79,7 @@ def test_values_of_other_kinds_count_as_missing() -> None:
         (b"x" * 100, "parquet", "zstd"),
         (LINES, "jsonl", "brotli"),
     ],
+    ids=["text", "no object", "cut gzip", "no gzip", "damaged zstd", "cut zip", "no parquet", "no compression"],
 )
 def test_what_cannot_be_read_is_named(body: bytes, file_format: str, compression: str) -> None:
     with pytest.raises(ContentError):
