@@ -30,9 +30,6 @@ STAMP := $(VENV)/.installed
 # One worker a core of a small machine. Tests of one `xdist_group` share a worker, as those should that start Airflow.
 XDIST ?= -n 2 --dist loadgroup
 
-# Branch coverage of the package; a part of the tests covers a part of it, so ARGS turn it off.
-COVERAGE ?= $(if $(strip $(ARGS)),,--cov --cov-report=term-missing:skip-covered)
-
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -72,8 +69,13 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) | $(BIN)/uv
 FAST := -m "not slow and not system"
 
 .PHONY: test
-test: $(STAMP) ## Unit and integration tests but the slow ones, with coverage unless ARGS choose some of them
-	$(BIN)/python -m pytest $(XDIST) $(COVERAGE) $(FAST) $(ARGS)
+test: $(STAMP) ## Unit and integration tests but the slow ones
+	$(BIN)/python -m pytest $(XDIST) $(FAST) $(ARGS)
+
+# A target of its own, since measuring slows the tests down.
+.PHONY: coverage
+coverage: $(STAMP) ## The same, with branch coverage of the package
+	$(BIN)/python -m pytest $(XDIST) $(FAST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Unit tests but the slow ones
