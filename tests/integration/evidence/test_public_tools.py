@@ -114,7 +114,7 @@ needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not inst
 def test_the_auditors_recipe_verifies_the_copy(copy: Path) -> None:
     done = run_recipe(copy)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"noted: [0-9a-f]{64}\n", done.stdout)
+    assert re.search(r"noted one: [0-9a-f]{64}\n", done.stdout)
     assert "acme events jsonl: 30 events in 3 exports, 2025-01-01T00:00:00Z to 2025-01-04T00:00:00Z" in done.stdout
 
 

@@ -11,7 +11,8 @@ def tree(kind: type, depth: int = 1) -> Iterator[str]:
     """Give a line for each error of the module, below the one that it derives from."""
     yield "    " * depth + kind.__name__
     for each in kind.__subclasses__():
-        if each.__module__ == errors.__name__:
+        # A final error that another test raised names the same module, but is not in it.
+        if vars(errors).get(each.__name__) is each:
             yield from tree(each, depth + 1)
 
 
