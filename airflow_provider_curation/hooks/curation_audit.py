@@ -23,8 +23,13 @@ from airflow_provider_curation.audit.api.entitlement import is_entitled, server_
 from airflow_provider_curation.audit.api.query import Direction, Query
 from airflow_provider_curation.audit.api.retry import RetryPolicy
 from airflow_provider_curation.audit.api.session import PlatformSession
-from airflow_provider_curation.audit.endpoint import JSON_ROWS, REQUEST_WIDTH
-from airflow_provider_curation.audit.errors import CurationAuditError, InvalidArgumentError
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH, JSON_ROWS, REQUEST_WIDTH
+from airflow_provider_curation.audit.errors import (
+    Asked,
+    CurationAuditError,
+    InvalidArgumentError,
+    UnexpectedAnswerError,
+)
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
@@ -261,14 +266,22 @@ class CurationAuditHook(HttpHook):
 
         :raises InvalidWindowError: immediately, for an invalid window.
         :raises IncompleteExportError: at the end, if the events do not add up to the server's count.
+        :raises UnexpectedAnswerError: if an event has a number that Python cannot hold. An export keeps it as it is.
         """
-        return self._iter_events(WindowReader(self._json_source(dry_run), Window.parse(start, end)))
+        window = Window.parse(start, end)
+        return self._iter_events(WindowReader(self._json_source(dry_run), window), window)
 
-    def _iter_events(self, reader: WindowReader) -> Iterator[dict[str, Any]]:
+    def _iter_events(self, reader: WindowReader, window: Window) -> Iterator[dict[str, Any]]:
         decode = msgspec.json.Decoder(dict[str, Any]).decode
         for page in reader.pages():
             for line in page.lines():
-                yield decode(line)
+                try:
+                    event = decode(line)
+                except msgspec.ValidationError as error:
+                    raise UnexpectedAnswerError(
+                        Asked(AUDIT_PATH, window), f"an event with a value that Python cannot hold ({error})"
+                    ) from error
+                yield event
 
     def download_csv(
         self, start: datetime | str, end: datetime | str, path: str | os.PathLike[str], dry_run: bool = False

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_curation.audit.endpoint import PERSONAL_FIELDS
+from airflow_provider_curation.audit.endpoint import AUDIT_PATH, PERSONAL_FIELDS
+from airflow_provider_curation.audit.errors import Asked, UnexpectedAnswerError
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.window import format_utc, to_utc
 
@@ -85,7 +86,13 @@ class PendingBatch:
             if not self._sample or number > (highest := max(self._sample)):
                 return
             del self._sample[highest]
-        self._sample[number] = self._shown(_decode_event(line))
+        try:
+            event = _decode_event(line)
+        except msgspec.ValidationError as error:
+            raise UnexpectedAnswerError(
+                Asked(AUDIT_PATH), f"event {number} with a value that Python cannot hold ({error})"
+            ) from error
+        self._sample[number] = self._shown(event)
 
     def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in event.items() if name not in self._hidden}

@@ -12,6 +12,7 @@ import textwrap
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from airflow_provider_curation import __version__
 from airflow_provider_curation.audit.api.entitlement import server_version
 from airflow_provider_curation.audit.errors import AnswerTooLargeError, InvalidArgumentError, UnexpectedAnswerError
 from airflow_provider_curation.audit.limits import Limits
+from airflow_provider_curation.audit.window import Window
 from airflow_provider_curation.hooks.connection import CONNECT_SECONDS, HEADERS_EXTRA, READ_SECONDS
 from airflow_provider_curation.hooks.curation_audit import CurationAuditHook
 from airflow_provider_curation.simulator import Simulator
@@ -451,6 +453,17 @@ def test_get_page_has_the_limits_of_the_connection(
     assert connect(password=TOKEN).get_page(*window)["data"] == [{"a": {}}]
     with pytest.raises(AnswerTooLargeError, match="max_json_objects=3"):
         connect(password=TOKEN, extra={"max_json_objects": 3}).get_page(*window)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e400"])
+def test_a_number_that_python_cannot_hold_is_named(connect: Connect, number: str) -> None:
+    """An export keeps such an event as it is; a dict cannot."""
+    hook, window = connect(host="acme.example"), Window.parse("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z")
+    page = SimpleNamespace(lines=lambda: [b'{"id":1,"unknown":' + number.encode() + b"}"])
+    reader: Any = SimpleNamespace(pages=lambda: [page])
+
+    with pytest.raises(UnexpectedAnswerError, match=r"2026-11-01.* a value that Python cannot hold \(.*out of range"):
+        list(hook._iter_events(reader, window))
 
 
 def test_get_page_has_the_connections_time_outs(connect: Connect, sent: Sent) -> None:
