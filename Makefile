@@ -86,7 +86,8 @@ test-slow: $(STAMP) ## The slow tests: every interleaving of two tries, a year o
 	$(BIN)/python -m pytest $(XDIST) -m "slow and not system" $(ARGS)
 
 # Ceph's gateway keeps everything in memory; its packages are radosgw, ceph-mon, ceph-osd, ceph-mgr and ceph-common.
-S3_PORT ?= 43080
+# Below the ports that systems give to clients.
+S3_PORT ?= 23080
 S3_FOLDER ?= build/ceph
 .PHONY: test-s3
 test-s3: $(STAMP) ## What speaks S3, against Ceph's gateway instead of moto
