@@ -2,9 +2,9 @@
 # A real S3 store on one machine, for tests: Ceph's gateway over one monitor, one manager and one OSD that keeps all in memory.
 #   apt-get install --no-install-recommends radosgw ceph-mon ceph-osd ceph-mgr ceph-common      (Debian 12: Ceph 16.2)
 #   ceph-rgw.sh start FOLDER [PORT]     ceph-rgw.sh stop FOLDER
-# It answers on http://127.0.0.1:PORT (default 43080) to the keys of tests/support/exports.py. Object Lock, versions and multipart work; encryption needs TLS.
+# It answers on http://127.0.0.1:PORT (default 23080) to the keys of tests/support/exports.py. Object Lock, versions and multipart work; encryption needs TLS.
 set -euo pipefail
-what=$1 folder=$2 port=${3:-43080}
+what=$1 folder=$2 port=${3:-23080}
 
 stop() {  # the OSD takes a few seconds to end
   for file in "$folder"/out/*.pid; do [ -f "$file" ] && kill "$(cat "$file")" 2>/dev/null || true; done

@@ -16,7 +16,17 @@ from airflow_provider_curation.audit.errors import ArchiveError, ExportUnderWayE
 from airflow_provider_curation.s3 import claim
 from airflow_provider_curation.s3.claim import Claim
 from airflow_provider_curation.simulator import NewId, Simulator
-from tests.support.exports import AWS, START, Bucket, aws_connection, export, operator, simulated, truth_jsonl
+from tests.support.exports import (
+    AWS,
+    REAL_STORE,
+    START,
+    Bucket,
+    aws_connection,
+    export,
+    operator,
+    simulated,
+    truth_jsonl,
+)
 from tests.support.s3_proxy import Failure, S3Proxy
 
 pytestmark = pytest.mark.usefixtures("quick_waits", "one_loader", "aws_default")
@@ -227,6 +237,7 @@ def test_the_claim_of_a_killed_try_that_had_finished_ends_with_the_next_one(
     assert bucket.uploads() == []
 
 
+@pytest.mark.skipif(bool(REAL_STORE), reason="only in moto has a claim lapsed that was just made")
 def test_a_lapsed_claim_that_appears_meanwhile_ends_with_the_export(
     small: Simulator, s3_url: str, bucket: Bucket
 ) -> None:
