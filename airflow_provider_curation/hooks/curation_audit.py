@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from airflow.providers.http.hooks.http import HttpHook
 from requests import HTTPError
 
@@ -28,12 +27,12 @@ from airflow_provider_curation.audit.errors import (
     Asked,
     CurationAuditError,
     InvalidArgumentError,
-    UnexpectedAnswerError,
 )
 from airflow_provider_curation.audit.exporting.file_format import FileFormat
 from airflow_provider_curation.audit.exporting.window_export import WindowExport, export_until_whole
 from airflow_provider_curation.audit.filters import EventFilter
 from airflow_provider_curation.audit.pages.envelope import json_envelope
+from airflow_provider_curation.audit.pages.event import event_of
 from airflow_provider_curation.audit.polling.poller import Poller
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.reading.counts import check_entitled
@@ -272,16 +271,10 @@ class CurationAuditHook(HttpHook):
         return self._iter_events(WindowReader(self._json_source(dry_run), window), window)
 
     def _iter_events(self, reader: WindowReader, window: Window) -> Iterator[dict[str, Any]]:
-        decode = msgspec.json.Decoder(dict[str, Any]).decode
+        asked = Asked(AUDIT_PATH, window)
         for page in reader.pages():
             for line in page.lines():
-                try:
-                    event = decode(line)
-                except msgspec.ValidationError as error:
-                    raise UnexpectedAnswerError(
-                        Asked(AUDIT_PATH, window), f"an event with a value that Python cannot hold ({error})"
-                    ) from error
-                yield event
+                yield event_of(asked, line)
 
     def download_csv(
         self, start: datetime | str, end: datetime | str, path: str | os.PathLike[str], dry_run: bool = False

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-
 from airflow_provider_curation.audit.endpoint import AUDIT_PATH, PERSONAL_FIELDS
-from airflow_provider_curation.audit.errors import Asked, UnexpectedAnswerError
+from airflow_provider_curation.audit.errors import Asked
+from airflow_provider_curation.audit.pages.event import event_of
 from airflow_provider_curation.audit.polling.search import Search
 from airflow_provider_curation.audit.window import format_utc, to_utc
 
 _SECOND = timedelta(seconds=1)
-
-_decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(frozen=True)
@@ -86,13 +83,7 @@ class PendingBatch:
             if not self._sample or number > (highest := max(self._sample)):
                 return
             del self._sample[highest]
-        try:
-            event = _decode_event(line)
-        except msgspec.ValidationError as error:
-            raise UnexpectedAnswerError(
-                Asked(AUDIT_PATH), f"event {number} with a value that Python cannot hold ({error})"
-            ) from error
-        self._sample[number] = self._shown(event)
+        self._sample[number] = self._shown(event_of(Asked(AUDIT_PATH), line, f"event {number}"))
 
     def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in event.items() if name not in self._hidden}
