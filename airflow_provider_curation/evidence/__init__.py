@@ -7,7 +7,6 @@ signatures, and every manifest and object that they name.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -282,10 +281,8 @@ def _server(curation_conn_id: str, recount: bool) -> tuple[Count | None, str | N
             return None, None
     # Look up the connection before the threads start, since that is a call to Airflow.
     _ = hook.client
-    at_once = threading.BoundedSemaphore(hook.settings.concurrency)
 
     def count(window: Window, dry_run: bool) -> int:
-        with at_once:
-            return hook.count_events(window.start, window.end, dry_run)
+        return hook.count_events(window.start, window.end, dry_run)
 
     return count, hook.instance
