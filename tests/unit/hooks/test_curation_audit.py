@@ -455,7 +455,7 @@ def test_get_page_has_the_limits_of_the_connection(
         connect(password=TOKEN, extra={"max_json_objects": 3}).get_page(*window)
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "1e400"])
+@pytest.mark.parametrize("number", ["9" * 5000, "1e400"], ids=["digits", "exponent"])
 def test_a_number_that_python_cannot_hold_is_named(connect: Connect, number: str) -> None:
     """An export keeps such an event as it is; a dict cannot."""
     hook, window = connect(host="acme.example"), Window.parse("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z")
